@@ -1,0 +1,25 @@
+"""Where models come from: the base model and the experts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from cycleqd.api.base import ApiModel, Name, Uri
+
+
+class ModelSource(ApiModel):
+    """A Hugging Face checkpoint: a folder with config.json, tokenizer and safetensors shards."""
+
+    uri: Uri
+    """Where the model is: ``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a path relative to the manifest."""
+    revision: str | None = Field(default=None, max_length=100)
+    """Branch, tag or commit of an ``hf://`` model; ignored elsewhere."""
+    credentials_secret_name: str | None = None
+    """Kubernetes Secret with HF_TOKEN or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the run's own S3 credentials if unset."""
+
+
+class Expert(ModelSource):
+    """A fine-tuned version of the base model: a full checkpoint or a PEFT LoRA adapter."""
+
+    name: Name
+    """Name by which tasks and reports refer to this expert."""

@@ -1,0 +1,145 @@
+"""The manifest: a ``CycleQDRun`` with its spec and status (design section 6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cycleqd.api.base import ApiModel, Name, Uri
+from cycleqd.api.engine import EngineSpec
+from cycleqd.api.models import Expert, ModelSource
+from cycleqd.api.search import Search
+from cycleqd.api.status import RunStatus
+from cycleqd.api.tasks import Evaluator, Task
+from cycleqd.api.workers import Workers
+from cycleqd.errors import near_misses
+
+GROUP = "cycleqd.dev"
+VERSION = "v1alpha1"
+KIND = "CycleQDRun"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+RESERVED_NAMES = frozenset({"base", "average", "merged"})
+"""Names that the report uses beside the experts' names."""
+
+DesiredState = Literal["Running", "Paused", "Suspended", "Finished", "Cancelled"]
+
+
+class Storage(ApiModel):
+    """Where the run's state lives."""
+
+    uri: Uri
+    """``s3://BUCKET/PREFIX`` or a folder; one run per prefix."""
+    credentials_secret_name: str | None = None
+    """Kubernetes Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and optionally AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."""
+    delete_on_removal: bool = False
+    """Delete everything under the prefix when the CycleQDRun is deleted."""
+
+
+class Benchmark(ApiModel):
+    """A benchmark beside the tasks, run on base, experts and merged model (the paper's Table 3)."""
+
+    name: Name
+    """Name in the report."""
+    evaluator: Evaluator
+    """What asks and judges."""
+    items: Annotated[int, Field(ge=1)] | None = None
+    """How many items; all if unset."""
+
+
+class ReportSpec(ApiModel):
+    """What the final report holds beside the tasks' test scores."""
+
+    benchmarks: tuple[Benchmark, ...] = ()
+    """Benchmarks that show what the merged model kept of the base model's skills."""
+
+
+class Finalize(ApiModel):
+    """How the final model is chosen. The choice is made on the validation split alone."""
+
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Best individuals by mean search score that are tried, beside the paper's aggregate."""
+    greedy_steps: Annotated[int, Field(ge=0, le=1000)] = 4
+    """How many members a greedy combination may take in; 0 tries none."""
+
+
+class RunSpec(ApiModel):
+    """What the user wants."""
+
+    base_model: ModelSource
+    """The model that all experts were fine-tuned from."""
+    experts: Annotated[tuple[Expert, ...], Field(min_length=2, max_length=64)]
+    """Single-skill experts of the base model, at least two."""
+    tasks: Annotated[tuple[Task, ...], Field(min_length=2, max_length=64)]
+    """One per expert, in cycle order."""
+    search: Search = Search()
+    """How children are bred."""
+    finalize: Finalize = Finalize()
+    """How the final model is chosen."""
+    report: ReportSpec = ReportSpec()
+    """What the final report holds."""
+    storage: Storage
+    """Where the run's state lives."""
+    engine: EngineSpec = EngineSpec()
+    """What runs the model."""
+    workers: Workers = Workers()
+    """How many workers, and what their pods look like."""
+    sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
+    """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
+    desired_state: RESERVED_NAMES = frozenset({"base", "average", "merged"})
+"""Names that the report uses beside the experts' names."""
+
+DesiredState = "Running"
+    """Running; Paused: finish what runs, start nothing; Suspended: stop workers now; Finished: stop breeding and finalize; Cancelled: stop for good."""
+    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
+    """The run fails after so many seconds."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """The CycleQDRun is deleted so many seconds after it ended."""
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> Self:
+        experts = [expert.name for expert in self.experts]
+        reserved = sorted(RESERVED_NAMES.intersection(experts))
+        if reserved:
+            raise ValueError(f"expert name {reserved[0]} is reserved for the report: choose another one")
+        for kind, names in (("expert", experts), ("task", [task.name for task in self.tasks])):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{kind} name {twice[0]} is used twice: give each {kind} its own name")
+        for task in self.tasks:
+            if task.expert not in experts:
+                raise ValueError(f"task {task.name} names the unknown expert {task.expert}{near_misses(task.expert, experts)}")
+        if sorted(task.expert for task in self.tasks) != sorted(experts):
+            raise ValueError(
+                f"expected one task per expert, got {len(self.tasks)} tasks for {len(experts)} experts: "
+                "give every expert exactly one task"
+            )
+        if self.search.cycle == "Fixed" and self.search.fixed_task >= len(self.tasks):
+            raise ValueError(
+                f"search.fixedTask is {self.search.fixed_task}, expected 0..{len(self.tasks) - 1}: it is an index into tasks"
+            )
+        return self
+
+
+class Metadata(BaseModel):
+    """The part of ObjectMeta that cycleqd reads; everything else is kept by Kubernetes and ignored here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    name: Name
+    """Name of the run."""
+    namespace: str | None = None
+    uid: str | None = None
+
+
+class CycleQDRun(ApiModel):
+    """A search for one model with the skills of several experts."""
+
+    api_version: Literal["cycleqd.dev/v1alpha1"]
+    kind: Literal["CycleQDRun"]
+    metadata: Metadata
+    spec: RunSpec
+    """What the user wants."""
+    status: RunStatus | None = None
+    """What is; written by the operator."""

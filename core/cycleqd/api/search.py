@@ -1,0 +1,139 @@
+"""The search: how children are bred and when they count."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cycleqd.api.base import ApiModel, Fraction, Positive
+
+
+class EliteSampling(ApiModel):
+    """Parents drawn in proportion to the product of their scaled scores over all tasks (the paper's elite sampling)."""
+
+    type: Literal["Elite"] = "Elite"
+    alpha_low: Positive = 0.5
+    """Factor of the archive's weakest member on a task."""
+    alpha_high: Positive = 0.8
+    """Factor of the archive's strongest member on a task."""
+
+
+class RandomSampling(ApiModel):
+    """Parents drawn uniformly from the active archive (an ablation of the paper)."""
+
+    type: Literal["Random"]
+
+
+class LinearCrossover(ApiModel):
+    """child = (w1 parent1 + w2 parent2) / (w1 + w2) with w ~ N(mean, sd²), on task vectors."""
+
+    type: Literal["Linear"] = "Linear"
+    mean: Positive = 1.0
+    """Mean of the parents' weights."""
+    standard_deviation: Annotated[float, Field(ge=0.0, le=10.0)] = 0.03
+    """Standard deviation of the parents' weights (0.03 in the paper)."""
+
+
+class SvdMutation(ApiModel):
+    """Adds U diag(w S) Vᵀ with w ~ U[0, maxScale] per singular direction of each weight matrix."""
+
+    type: Literal["Svd"] = "Svd"
+    basis: Literal["Expert", "Child"] = "Expert"
+    """Whose directions: the active task's expert's (what the authors run) or the child's own (what the paper's text says; LoRA experts only)."""
+    max_scale: Annotated[float, Field(gt=0.0, le=10.0)] = 0.3
+    """Upper end of the uniform distribution of w."""
+
+
+class GaussianMutation(ApiModel):
+    """Adds normal noise to the gains (an ablation of the paper, within the span of the experts' directions)."""
+
+    type: Literal["Gaussian"]
+    standard_deviation: Positive = 0.05
+    """Standard deviation of the noise on each gain."""
+
+
+class NoMutation(ApiModel):
+    """Children are crossovers only (an ablation of the paper)."""
+
+    type: Literal["None"]
+
+
+class PaperEmitter(ApiModel):
+    """Elite sampling, crossover and mutation as in the paper: arithmetic on genomes, no model needed."""
+
+    type: Literal["Paper"] = "Paper"
+
+
+class GuidedEmitter(ApiModel):
+    """A few gradient steps on a parent's genome towards successful transcripts of the search items."""
+
+    type: Literal["Guided"]
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Adam steps per child."""
+    learning_rate: Positive = 0.05
+    """Adam's step size on the gains."""
+    batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
+    """Transcripts per step."""
+    share: Fraction = 1.0
+    """Share of the children that this emitter proposes; the Paper emitter proposes the rest."""
+
+
+class Racing(ApiModel):
+    """Stopping a child's evaluation as soon as it is unlikely to enter any archive."""
+
+    enabled: bool = False
+    """Off: every child is evaluated on all search items, as in the paper."""
+    threshold: Fraction = 0.05
+    """Probability of entering an archive below which the evaluation stops."""
+    min_items: Annotated[int, Field(ge=1)] = 16
+    """Items of each task that are always evaluated."""
+
+
+class Archive(ApiModel):
+    """The grid of each task's archive."""
+
+    bins: Annotated[int, Field(ge=1, le=1000)] = 15
+    """Bins per behaviour axis."""
+    lower_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
+    """Lower limit of an axis, as a multiple of the weakest expert's score."""
+    upper_factor: Annotated[float, Field(ge=1.0, le=10.0)] = 1.15
+    """Upper limit of an axis, as a multiple of the strongest expert's score."""
+
+
+class Basis(ApiModel):
+    """How experts are factorised."""
+
+    rank: Annotated[int, Field(ge=1)] | None = None
+    """Keep only this many singular directions per matrix of a full-rank expert; unset keeps all, exactly."""
+
+
+class Search(ApiModel):
+    """Everything that decides which children are bred."""
+
+    children: Annotated[int, Field(ge=0, le=1_000_000)] = 1200
+    """How many children the run breeds and evaluates; may be raised later."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of every random draw of the run."""
+    strict: bool = False
+    """Bit-for-bit repeatable whatever the number of workers: child n sees exactly the results with id < n - lag."""
+    lag: Annotated[int, Field(ge=0, le=10_000)] = 8
+    """Only with ``strict``: how many of the latest results a child does not wait for; lag + 1 children can be in flight."""
+    cycle: Literal["Tasks", "Fixed"] = "Tasks"
+    """Tasks: the active task changes with every child (CycleQD). Fixed: always ``fixedTask`` (plain QD, an ablation)."""
+    fixed_task: Annotated[int, Field(ge=0)] = 0
+    """Index of the active task where ``cycle`` is Fixed."""
+    sampling: Annotated[EliteSampling | RandomSampling, Field(discriminator="type")] = EliteSampling()
+    """How parents are drawn from the active archive."""
+    crossover: LinearCrossover = LinearCrossover()
+    """How two parents become one child."""
+    mutation: Annotated[SvdMutation | GaussianMutation | NoMutation, Field(discriminator="type")] = SvdMutation()
+    """How a child is varied."""
+    emitter: Annotated[PaperEmitter | GuidedEmitter, Field(discriminator="type")] = PaperEmitter()
+    """What proposes the next genome."""
+    racing: Racing = Racing()
+    """Early stopping of hopeless children."""
+    archive: Archive = Archive()
+    """The archives' grids."""
+    basis: Basis = Basis()
+    """How experts are factorised."""

@@ -1,0 +1,163 @@
+"""Tasks and how they are scored. One task per expert, in cycle order."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cycleqd.api.base import ApiModel, Name, Uri
+
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class SplitSizes(ApiModel):
+    """How many items each split gets. The splits are disjoint and drawn once from the run's seed."""
+
+    search: Count = 200
+    """Items that every child is scored on; at least 48 are advised, fewer crown the lucky."""
+    validation: Count = 100
+    """Items on which finalize chooses among the candidate final models."""
+    test: Count = 200
+    """Items on which finalize reports; nothing else ever reads them."""
+
+
+class SandboxLimits(ApiModel):
+    """What one piece of model-written code may use."""
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=600)] = 10
+    """Wall-clock limit of one execution."""
+    memory_mebibytes: Annotated[int, Field(ge=16, le=65536)] = 512
+    """Address space of each process."""
+    processes: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Processes and threads alive at one time."""
+    output_kibibytes: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Standard output and standard error, each; what goes beyond is cut."""
+    files_mebibytes: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Size of all files written."""
+
+
+class EvaluatorBase(ApiModel):
+    """What all evaluators share."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
+    """Longest answer, in tokens; the evaluator's own default if unset."""
+    system_prompt: str | None = Field(default=None, max_length=8192)
+    """Replaces the evaluator's system prompt; an empty string sends none."""
+
+
+class ProceduralEvaluator(EvaluatorBase):
+    """An evaluator that generates its items when no data is given."""
+
+    data: Uri | None = None
+    """Items file (JSON Lines); unset: generated from ``itemsSeed``."""
+    items_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the item generator; independent of the run's seed, so runs with different seeds share items."""
+
+
+class SqlEvaluator(ProceduralEvaluator):
+    """Question and schema to SQL, executed on SQLite: SELECT judged by its rows, changes by the table's state."""
+
+    type: Literal["Sql"]
+
+
+class ShellEvaluator(ProceduralEvaluator):
+    """Instruction to bash in a fresh directory tree, judged by output or by the tree's final state."""
+
+    type: Literal["Shell"]
+
+
+class PythonTestsEvaluator(ProceduralEvaluator):
+    """Description to Python function, judged by unit tests. ``data`` may be MBPP's JSON Lines format."""
+
+    type: Literal["PythonTests"]
+    extra_tests: bool = True
+    """Also run the tests of the items' ``challenge_test_list``/``plus_test_list`` where they have one."""
+
+
+class AgentBenchDbEvaluator(EvaluatorBase):
+    """AgentBench's database task: multi-turn SQL against a server, judged by values or by the table's hash."""
+
+    type: Literal["AgentBenchDB"]
+    data: Uri
+    """Items in the ``dbbench`` JSON Lines format."""
+    server: Literal["MySQL", "SQLite"] = "MySQL"
+    """MySQL is the paper's protocol; SQLite is embedded and marked in every report as not the paper's protocol."""
+    max_turns: Annotated[int, Field(ge=1, le=50)] = 5
+    """Operations an episode may take."""
+
+
+class AgentBenchOsEvaluator(EvaluatorBase):
+    """AgentBench's operating-system task: multi-turn bash in a fresh file system, judged by match or check scripts."""
+
+    type: Literal["AgentBenchOS"]
+    data: Uri
+    """Items in AgentBench's JSON format."""
+    scripts: Uri | None = None
+    """Folder with the check scripts that items name by file."""
+    max_turns: Annotated[int, Field(ge=1, le=50)] = 5
+    """Turns an episode may take: 5 in the paper, 8 in AgentBench."""
+
+
+class LmEvalEvaluator(EvaluatorBase):
+    """A task of lm-evaluation-harness."""
+
+    type: Literal["LmEval"]
+    task: Annotated[str, Field(min_length=1, max_length=200)]
+    """Name of the harness's task, for example ``gsm8k``."""
+    metric: str | None = Field(default=None, max_length=100)
+    """Metric in [0, 1] that is the score; the task's first if unset."""
+    num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Examples in the prompt; the task's own default if unset."""
+
+
+class InspectEvaluator(EvaluatorBase):
+    """A task of inspect-ai, run with the engine as its model provider."""
+
+    type: Literal["Inspect"]
+    task: Annotated[str, Field(min_length=1, max_length=400)]
+    """Registered name, or ``FILE.py@TASK``."""
+    args: dict[str, str] = Field(default_factory=dict)
+    """Arguments of the task."""
+
+
+class ContainerEvaluator(EvaluatorBase):
+    """Any image: it gets an OpenAI-compatible URL and an items file, and writes a results file."""
+
+    type: Literal["Container"]
+    image: Annotated[str, Field(min_length=1, max_length=500)]
+    """Image reference, by digest where results must be repeatable."""
+    command: tuple[str, ...] = ()
+    """Replaces the image's entry point."""
+    data: Uri | None = None
+    """Items file that is handed to the container."""
+
+
+Evaluator = Annotated[
+    SqlEvaluator
+    | ShellEvaluator
+    | PythonTestsEvaluator
+    | AgentBenchDbEvaluator
+    | AgentBenchOsEvaluator
+    | LmEvalEvaluator
+    | InspectEvaluator
+    | ContainerEvaluator,
+    Field(discriminator="type"),
+]
+
+
+class Task(ApiModel):
+    """One skill: an evaluator, its items, and the expert that was trained for it."""
+
+    name: Name
+    """Name of the task in scores, archives and reports."""
+    expert: Name
+    """The expert whose singular directions mutate children while this task is active."""
+    evaluator: Evaluator
+    """What asks the model and judges its answers."""
+    items: SplitSizes = SplitSizes()
+    """Sizes of the search, validation and test splits."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often each item is asked; its score is the mean."""
+    limits: SandboxLimits = SandboxLimits()
+    """What one piece of model-written code may use."""

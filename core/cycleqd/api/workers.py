@@ -1,0 +1,61 @@
+"""The workers: how many, how large a block, and what their pods look like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cycleqd.api.base import ApiModel
+
+
+class PodOverrides(ApiModel):
+    """What a run may change in its worker pods. Values are Kubernetes' own types."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Extra labels."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Extra annotations."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Nodes that may run workers."""
+    tolerations: tuple[dict[str, Any], ...] = ()
+    """Taints that workers tolerate (core/v1 Toleration)."""
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    """core/v1 Affinity."""
+    volumes: tuple[dict[str, Any], ...] = ()
+    """Extra volumes (core/v1 Volume)."""
+    volume_mounts: tuple[dict[str, Any], ...] = ()
+    """Where the worker's container mounts them (core/v1 VolumeMount)."""
+    env: tuple[dict[str, Any], ...] = ()
+    """Extra environment of the worker's container (core/v1 EnvVar)."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Requests and limits of the worker's container (core/v1 ResourceRequirements)."""
+    image_pull_secrets: tuple[dict[str, str], ...] = ()
+    """core/v1 LocalObjectReference."""
+    priority_class_name: str | None = None
+    """Priority of the worker pods."""
+    runtime_class_name: str | None = None
+    """For example gvisor or kata."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
+    """How long a stopped worker may take to finish writing."""
+
+
+class Workers(ApiModel):
+    """How the run's Jobs are cut and placed. A laptop uses the first two fields only."""
+
+    parallelism: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Workers that may run at one time."""
+    children_per_job: Annotated[int, Field(ge=1, le=10_000)] = 30
+    """Longest block of children that one worker breeds with one warm engine."""
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    """``nvidia.com/gpu`` of each worker pod."""
+    image: str | None = Field(default=None, max_length=500)
+    """Worker image; the operator's default if unset."""
+    queue_name: str | None = Field(default=None, max_length=253)
+    """Kueue LocalQueue that admits the Jobs."""
+    shared_memory_mebibytes: Annotated[int, Field(ge=0, le=1_048_576)] = 1024
+    """Size of /dev/shm."""
+    model_cache_claim_name: str | None = Field(default=None, max_length=253)
+    """PersistentVolumeClaim for downloaded models, shared by the workers; an emptyDir if unset."""
+    template: PodOverrides = PodOverrides()
+    """Overrides of the worker pods."""

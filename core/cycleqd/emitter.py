@@ -1,0 +1,79 @@
+"""Emitters (pyribs' term): what proposes the next genome. The seam of design section 3.
+
+An emitter sees archives and genomes, nothing else; loading models and scoring children is the runner's business. An
+emitter that needs a model (``Guided``) gets it when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cycleqd.api.run import RunSpec
+from cycleqd.archive import Archive
+from cycleqd.crossover import cross
+from cycleqd.cycle import active_task, child_number
+from cycleqd.genome import Genome, Layout
+from cycleqd.mutation import mutate
+from cycleqd.rng import generator
+from cycleqd.sampling import sample_parents
+
+GenomeOf = Callable[[int], Genome]
+"""Returns the genome of an individual by its id."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A child before it is scored.
+
+    Attributes:
+        genome: the child.
+        parents: ids, first parent first.
+        active_task: index of the archive the parents were drawn from.
+        draws: the random numbers worth recording, by name.
+    """
+
+    genome: Genome
+    parents: tuple[int, ...]
+    active_task: int
+    draws: dict[str, float] = field(default_factory=dict)
+
+
+class Emitter(Protocol):
+    """Proposes children."""
+
+    name: str
+
+    def propose(self, individual: int, archives: Sequence[Archive], genome_of: GenomeOf) -> Proposal:
+        """Return the genome of the child with id ``individual``; the same for the same archives."""
+        ...
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Elite sampling, crossover and mutation as in the paper (sections 4.2 to 4.4).
+
+    Attributes:
+        spec: of the run.
+        layout: of the run's genomes.
+        name: as results record it.
+    """
+
+    spec: RunSpec
+    layout: Layout
+    name: str = "Paper"
+
+    def propose(self, individual: int, archives: Sequence[Archive], genome_of: GenomeOf) -> Proposal:
+        """Return the crossover of two parents of the active archive, mutated along the active task's expert."""
+        search, n_experts = self.spec.search, len(self.spec.experts)
+        task = active_task(child_number(individual, n_experts), len(archives), search)
+        archive = archives[task]
+        rows = sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling"))
+        parents = tuple(int(archive.members[row]) for row in rows)
+        first, second = (genome_of(parent) for parent in parents)
+        crossed, share = cross(first, second, search.crossover, generator(search.seed, individual, "crossover"))
+        expert = self.layout.experts.index(self.spec.tasks[task].expert)
+        rng = generator(search.seed, individual, "mutation")
+        genome, step = mutate(crossed, self.layout, expert, search.mutation, rng)
+        return Proposal(genome, parents, task, {"firstParentShare": share, "mutationStep": step})

@@ -1,0 +1,61 @@
+"""Where things lie under a run's prefix (design section 4). Ids are padded, so that key order is id order."""
+
+from __future__ import annotations
+
+RUN = "run.json"
+RESULTS = "results/"
+ARCHIVE = "archive/"
+QUARANTINE = "quarantine/"
+SPLITS = "splits.json"
+REPORT = "final/report.json"
+MODEL = "final/model"
+
+
+def basis(expert: str) -> str:
+    """Return the folder of an expert's factors."""
+    return f"basis/{expert}"
+
+
+def basis_manifest(expert: str) -> str:
+    """Return the object that is written last: where it exists, the expert's basis is complete."""
+    return f"{basis(expert)}/manifest.json"
+
+
+def genome(individual: int) -> str:
+    """Return the key of an individual's genome."""
+    return f"genomes/{individual:07d}.safetensors"
+
+
+def result(individual: int, evaluation: int = 0) -> str:
+    """Return the key of the n-th evaluation of an individual."""
+    return f"{RESULTS}{individual:07d}{f'-{evaluation}' if evaluation else ''}.json"
+
+
+def parse_result(key: str) -> tuple[int, int] | None:
+    """Return (individual, evaluation) of a result's key, or None for a foreign object."""
+    stem = key.removeprefix(RESULTS).removesuffix(".json")
+    individual, _, evaluation = stem.partition("-")
+    if not individual.isdecimal() or not (evaluation or "0").isdecimal():
+        return None
+    pair = int(individual), int(evaluation or 0)
+    return pair if key == result(*pair) else None
+
+
+def quarantine(individual: int) -> str:
+    """Return the key of the note that a child was given up because it kills its workers."""
+    return f"{QUARANTINE}{individual:07d}.json"
+
+
+def compaction(results: int) -> str:
+    """Return the key of the compaction of so many results."""
+    return f"{ARCHIVE}{results:07d}.json"
+
+
+def transcripts(individual: int) -> str:
+    """Return the key of an individual's successful transcripts (JSON Lines, zstandard)."""
+    return f"transcripts/{individual:07d}.jsonl.zst"
+
+
+def final_evaluation(name: str, split: str) -> str:
+    """Return the key of the evaluation of a candidate final model, an expert or the base on one split."""
+    return f"final/evaluations/{split}/{name}.json"

@@ -1,0 +1,97 @@
+"""The log of results as the store holds it, read incrementally. What the results mean is :mod:`cycleqd.fold`'s knowledge.
+
+A compaction (``archive/<n>.json``) repeats what the fold needs of n results in one object. It is derived: deleting it
+costs time, never knowledge.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from cycleqd import keys
+from cycleqd.api.search import Archive as Grid
+from cycleqd.errors import BadData
+from cycleqd.fold import Entry, Population, entry_of, fold
+from cycleqd.records import Record, read_result
+from cycleqd.store import ObjectStore
+
+COMPACT_EVERY = 100
+"""Results between two compactions: reading 100 small objects takes about as long as breeding one child."""
+READERS = 16
+"""Results read at one time; S3 answers one GET in about 10 ms."""
+
+
+class Compaction(Record):
+    """What the fold needs of the results with these keys."""
+
+    entries: dict[str, Entry]
+
+
+@dataclass
+class ResultLog:
+    """All results seen so far.
+
+    Attributes:
+        store: of the run.
+        entries: by key.
+        damaged: what is wrong with the objects that are not results, by key; reported, never fatal.
+        quarantined: ids of children that were given up because they kill their workers.
+    """
+
+    store: ObjectStore
+    entries: dict[str, Entry] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    quarantined: set[int] = field(default_factory=set)
+    _compacted: int = 0
+
+    def refresh(self) -> int:
+        """Read what is new in the store and return how many results that were."""
+        if not self.entries:
+            self._read_compaction()
+        before = len(self.entries)
+        fresh = [key for key in self.store.list(keys.RESULTS) if key not in self.entries and key not in self.damaged]
+        if len(fresh) > 1:
+            with ThreadPoolExecutor(min(READERS, len(fresh))) as readers:
+                list(readers.map(self._read, fresh))
+        elif fresh:
+            self._read(fresh[0])
+        self.quarantined = {int(key.removeprefix(keys.QUARANTINE).removesuffix(".json")) for key in self.store.list(keys.QUARANTINE)}
+        return len(self.entries) - before
+
+    def _read(self, key: str) -> None:
+        try:
+            identity = keys.parse_result(key)
+            result = read_result(self.store.get(key), key)
+            if identity != (result.id, result.evaluation):
+                raise BadData(f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside.")
+            self.entries[key] = entry_of(result)
+        except BadData as error:
+            self.damaged[key] = str(error)
+
+    def _read_compaction(self) -> None:
+        for key in sorted(self.store.list(keys.ARCHIVE), reverse=True):
+            try:
+                self.entries = dict(Compaction.model_validate_json(self.store.get(key)).entries)
+            except ValueError:
+                continue  # derived data: an older compaction, or none, serves as well
+            self._compacted = len(self.entries)
+            return
+
+    def compact(self) -> None:
+        """Write a compaction if enough results have come since the last one."""
+        if len(self.entries) - self._compacted < COMPACT_EVERY:
+            return
+        ordered = dict(sorted(self.entries.items()))
+        self.store.put(keys.compaction(len(ordered)), Compaction(entries=ordered).model_dump_json().encode())
+        self._compacted = len(ordered)
+
+    @property
+    def done(self) -> set[int]:
+        """Ids of individuals that need no (more) evaluation: they have a result, or were given up."""
+        return {entry.id for entry in self.entries.values()} | self.quarantined
+
+    def population(self, n_experts: int, grid: Grid, below: int | None = None) -> Population:
+        """Return the fold of all results, or of those with an id below ``below``."""
+        chosen = [entry for entry in self.entries.values() if below is None or entry.id < below]
+        return fold(chosen, n_experts, grid)

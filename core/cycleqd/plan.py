@@ -1,0 +1,123 @@
+"""What should run next: a pure function of the spec and of what is there. Local runs and the operator use the same.
+
+Level-triggered: nothing is remembered between two calls. What dies is planned again, because its results are missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from cycleqd.api.run import RunSpec
+from cycleqd.cycle import child_id
+
+Role = Literal["prepare", "evaluate", "breed", "finalize"]
+Phase = Literal["Preparing", "Evaluating", "Breeding", "Finalizing", "Succeeded", "Cancelled"]
+
+SMALLEST_BLOCK = 3
+"""Children; below it, loading the engine costs more than a straggler does."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one worker is asked to do.
+
+    Attributes:
+        role: prepare, evaluate, breed or finalize.
+        subject: expert to prepare, or empty.
+        ids: individuals to evaluate or breed, ascending; those that have a result are skipped.
+    """
+
+    role: Role
+    subject: str = ""
+    ids: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A name that is the same for the same work: role and subject or first id."""
+        detail = self.subject or (f"{self.ids[0]}" if self.ids else "")
+        return f"{self.role}-{detail}" if detail else self.role
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is there.
+
+    Attributes:
+        prepared: experts whose basis is complete.
+        done: ids that have a result or were given up.
+        finalized: whether the final report is written, for the present number of children.
+        running: work that has a worker.
+    """
+
+    prepared: frozenset[str] = frozenset()
+    done: frozenset[int] = frozenset()
+    finalized: bool = False
+    running: tuple[Work, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What should happen.
+
+    Attributes:
+        phase: where the run stands.
+        start: work to give to workers now, in order; never more than the free workers can take.
+        stop: whether running workers should be stopped now.
+    """
+
+    phase: Phase
+    start: tuple[Work, ...] = ()
+    stop: bool = False
+
+
+def plan(spec: RunSpec, observed: Observed) -> Plan:
+    """Return what should run now, given what is there."""
+    if spec.desired_state == "Cancelled":
+        return Plan("Cancelled", stop=bool(observed.running))
+    phase, wanted = _wanted(spec, observed)
+    if spec.desired_state in ("Paused", "Suspended"):
+        return Plan(phase, stop=spec.desired_state == "Suspended" and bool(observed.running))
+    free = max(0, spec.workers.parallelism - len(observed.running))
+    running = {work.key for work in observed.running}
+    if phase == "Breeding":
+        return Plan(phase, _blocks(spec, observed, free))
+    return Plan(phase, tuple(work for work in wanted if work.key not in running)[:free])
+
+
+def _wanted(spec: RunSpec, observed: Observed) -> tuple[Phase, tuple[Work, ...]]:
+    """Return the phase, and its work unless that is breeding."""
+    experts = [expert.name for expert in spec.experts]
+    unprepared = tuple(Work("prepare", name) for name in experts if name not in observed.prepared)
+    if unprepared:
+        return "Preparing", unprepared
+    unevaluated = tuple(Work("evaluate", ids=(k,)) for k in range(len(experts)) if k not in observed.done)
+    if unevaluated:
+        return "Evaluating", unevaluated
+    if _missing_children(spec, observed) or any(work.role == "breed" for work in observed.running):
+        return "Breeding", ()
+    return ("Succeeded", ()) if observed.finalized else ("Finalizing", (Work("finalize"),))
+
+
+def _missing_children(spec: RunSpec, observed: Observed) -> list[int]:
+    """Return the ids that still have to be bred, ascending; none once the user wants the run finished."""
+    if spec.desired_state == "Finished":
+        return []
+    first, end = child_id(1, len(spec.experts)), child_id(spec.search.children + 1, len(spec.experts))
+    return [individual for individual in range(first, end) if individual not in observed.done]
+
+
+def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
+    """Cut the children nobody works on into one block per free worker.
+
+    Guided self-scheduling: a block is the remaining work's share of one worker, halved, at most ``childrenPerJob``; so
+    blocks shrink towards the end and nobody waits for a straggler. Blocks that start together are interleaved, so that
+    in strict runs, where a child waits for the results ``lag`` ids before it, workers advance side by side.
+    """
+    claimed = {individual for work in observed.running for individual in work.ids}
+    open_ids = [individual for individual in _missing_children(spec, observed) if individual not in claimed]
+    shares = spec.workers.parallelism * (2 if spec.workers.parallelism > 1 else 1)
+    size = min(spec.workers.children_per_job, max(SMALLEST_BLOCK, math.ceil(len(open_ids) / shares)))
+    blocks = [tuple(open_ids[: size * free][worker::free]) for worker in range(free)]
+    return tuple(Work("breed", ids=ids) for ids in blocks if ids)

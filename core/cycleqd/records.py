@@ -1,0 +1,181 @@
+"""What is written down about evaluations: frozen records that can be written, read back and be indistinguishable.
+
+The archives are a fold of these records (:mod:`cycleqd.fold`); where they lie in the store is
+:mod:`cycleqd.keys`' knowledge. A score is a fraction in [0, 1]; "no score" is ``None`` with a reason, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cycleqd.errors import BadData, Unscored
+
+Split = Literal["search", "validation", "test"]
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Record(BaseModel):
+    """A frozen record. Fields of newer versions are ignored, so that older workers can read newer results."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class ItemOutcome(Record):
+    """What became of one item."""
+
+    item: str
+    """The item's id within its task."""
+    score: Score | None
+    """In [0, 1]; None: could not be scored."""
+    reason: str | None = None
+    """Why there is no score, or what the judge objected to; one line."""
+    prompt_sha256: str = ""
+    """Hash of the first prompt, so that two runs can be compared item by item."""
+    prompt_tokens: int = 0
+    """Tokens read, over all turns and repeats."""
+    answer_tokens: int = 0
+    """Tokens generated, over all turns and repeats."""
+    seconds: float = 0.0
+    """Time from the question to the verdict; comparisons ignore it."""
+
+    @model_validator(mode="after")
+    def _unscored_says_why(self) -> ItemOutcome:
+        if self.score is None and not self.reason:
+            raise ValueError("an item without a score needs a reason")
+        return self
+
+
+class TaskEvaluation(Record):
+    """One individual's outcomes on one split of one task, in item order."""
+
+    task: str
+    split: Split
+    outcomes: tuple[ItemOutcome, ...]
+
+    @property
+    def unscored(self) -> tuple[ItemOutcome, ...]:
+        """The outcomes without a score."""
+        return tuple(outcome for outcome in self.outcomes if outcome.score is None)
+
+    @property
+    def score(self) -> float:
+        """The mean over all items, in [0, 1].
+
+        Raises:
+            Unscored: an item has no score; such a mean would compare unlike things.
+        """
+        scores = [outcome.score for outcome in self.outcomes if outcome.score is not None]
+        if not scores or len(scores) != len(self.outcomes):
+            missing = self.unscored
+            why = missing[0].reason if missing else "it has no items"
+            raise Unscored(f"{len(missing)} of {len(self.outcomes)} {self.task} items have no score: {why}.")
+        return fmean(scores)
+
+
+class Timings(Record):
+    """Where the seconds of one individual went."""
+
+    breed_seconds: float = 0.0
+    """Reading results, sampling, crossover, mutation."""
+    load_seconds: float = 0.0
+    """Bringing the weights into the engine."""
+    evaluate_seconds: float = 0.0
+    """Asking and judging."""
+    write_seconds: float = 0.0
+    """Writing genome and transcripts."""
+    wait_seconds: float = 0.0
+    """Waiting for earlier results (strict runs only)."""
+
+
+class Result(Record):
+    """One evaluation of one individual on the search splits."""
+
+    id: Annotated[int, Field(ge=0)]
+    """0..K-1 are the experts; children follow."""
+    evaluation: Annotated[int, Field(ge=0)] = 0
+    """0 is the first evaluation of the individual; repeated ones count up."""
+    parents: tuple[int, ...] = ()
+    """Ids of the parents; empty for experts."""
+    active_task: int | None = None
+    """Index of the archive the parents were drawn from; None for experts."""
+    emitter: str = "Expert"
+    """What proposed the genome."""
+    draws: dict[str, float] = Field(default_factory=dict)
+    """The random numbers worth knowing: crossover weights, size of the mutation."""
+    genome_sha256: str
+    """Digest of the genome's numbers."""
+    evaluations: tuple[TaskEvaluation, ...]
+    """One per task, in cycle order."""
+    seen: Annotated[int, Field(ge=0)] = 0
+    """How many results the archives held when the parents were drawn."""
+    timings: Timings = Timings()
+    worker: str = ""
+    """Which worker did it."""
+    finished_at: float = 0.0
+    """Unix time in seconds."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of what decides the numbers: cycleqd, torch, transformers, engine, sandbox."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """(n_tasks,) in [0, 1]. Raises :class:`~cycleqd.errors.Unscored`."""
+        return tuple(evaluation.score for evaluation in self.evaluations)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and answer tokens of all items."""
+        outcomes = [outcome for evaluation in self.evaluations for outcome in evaluation.outcomes]
+        return sum(o.prompt_tokens for o in outcomes), sum(o.answer_tokens for o in outcomes)
+
+    def repeatable(self) -> Mapping[str, object]:
+        """Return what a repetition of a strict run must give again: everything but times, worker and versions."""
+        volatile = {"timings", "worker", "finished_at", "versions"}
+        outcomes = {"outcomes": {"__all__": {"seconds"}}}
+        return self.model_dump(exclude={**{name: True for name in volatile}, "evaluations": {"__all__": outcomes}})
+
+
+class Transcript(Record):
+    """A conversation that was judged; the successful ones are what guided search learns from."""
+
+    task: str
+    item: str
+    messages: tuple[dict[str, str], ...]
+    """The prompt: ``{"role": ..., "content": ...}`` in order."""
+    answer: str
+    """The model's last answer."""
+    score: Score
+
+
+def read_result(data: bytes, key: str) -> Result:
+    """Read a stored result.
+
+    Raises:
+        BadData: the object is not a result.
+    """
+    try:
+        return Result.model_validate_json(data)
+    except ValueError as error:
+        raise BadData(f"The object {key} is not a result ({str(error).splitlines()[0]}): it was set aside.") from error
+
+
+def merge_outcomes(repeats: Iterable[ItemOutcome]) -> ItemOutcome:
+    """Average repeated outcomes of one item: scores are averaged, tokens and seconds summed.
+
+    One repeat without a score leaves the item without a score.
+    """
+    outcomes = list(repeats)
+    first = outcomes[0]
+    unscored = next((o for o in outcomes if o.score is None), None)
+    return first.model_copy(
+        update={
+            "score": None if unscored else fmean(o.score for o in outcomes if o.score is not None),
+            "reason": (unscored or first).reason,
+            "prompt_tokens": sum(o.prompt_tokens for o in outcomes),
+            "answer_tokens": sum(o.answer_tokens for o in outcomes),
+            "seconds": sum(o.seconds for o in outcomes),
+        }
+    )

@@ -1,0 +1,132 @@
+"""The final report as data (``final/report.json``). Pictures and pages are made from it elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from cycleqd.records import Record
+
+
+class Interval(Record):
+    """A mean with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    items: int
+    """Items that the mean is over."""
+
+
+class Difference(Record):
+    """How much better the merged model is than another one, on the same test items."""
+
+    against: str
+    """Name of the other model."""
+    mean: float
+    """Difference of the means over all tasks; positive: the merged model is better."""
+    low: float
+    high: float
+
+
+class Individual(Record):
+    """One individual, as the report shows it."""
+
+    id: int
+    parents: tuple[int, ...] = ()
+    active_task: int | None = None
+    emitter: str = "Expert"
+    scores: tuple[float, ...] | None = None
+    """(n_tasks,) search scores; None: some items had no score."""
+
+
+class ArchiveView(Record):
+    """One archive: who sits where."""
+
+    task: str
+    axes: tuple[str, ...]
+    """Tasks of the behaviour axes."""
+    edges: tuple[tuple[float, ...], ...]
+    """(n_axes, bins + 1) bin edges."""
+    cells: tuple[tuple[tuple[int, ...], int], ...]
+    """(index per axis, individual) of each occupied cell."""
+    coverage: float
+    qd_score: float
+
+
+class Progress(Record):
+    """How the archives stood after so many children."""
+
+    children: int
+    coverage: tuple[float, ...]
+    """Per archive, in [0, 1]."""
+    qd_score: tuple[float, ...]
+    """Per archive."""
+    best: tuple[float, ...]
+    """Best score so far per task, in [0, 1]."""
+    best_mean: float
+    """Best mean over the tasks of one individual so far."""
+
+
+class Candidate(Record):
+    """One candidate final model and what validation said about it."""
+
+    name: str
+    weights: dict[int, float]
+    """Share of each individual; they sum to 1."""
+    validation: dict[str, float]
+    """Mean score per task on the validation split."""
+    chosen: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Mean over the tasks."""
+        return sum(self.validation.values()) / len(self.validation)
+
+
+class Cost(Record):
+    """What the run used."""
+
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Worker seconds by kind of work: breed, load, evaluate, write, wait, finalize."""
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    evaluations: int = 0
+    """Individuals evaluated on the search splits."""
+
+
+class Report(Record):
+    """Everything that finalize found out."""
+
+    run: str
+    """Name of the run."""
+    uid: str
+    tasks: tuple[str, ...]
+    experts: tuple[str, ...]
+    """Names, in the order of their ids."""
+    scores: dict[str, dict[str, Interval]]
+    """Test scores per model (``base``, each expert, ``average``, ``merged``) and task."""
+    means: dict[str, Interval]
+    """Test scores per model, mean over the tasks."""
+    differences: tuple[Difference, ...] = ()
+    """The merged model against the best expert and against the plain average of the experts."""
+    candidates: tuple[Candidate, ...] = ()
+    individuals: tuple[Individual, ...] = ()
+    archives: tuple[ArchiveView, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    cost: Cost = Cost()
+    quarantined: tuple[int, ...] = ()
+    """Children that were given up because they killed their workers."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    manifest: dict[str, Any] = Field(default_factory=dict)
+    """The manifest as the run recorded it."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know to read the numbers, for example a sandbox that is not one."""
+    finished_at: float = 0.0
+    """Unix time in seconds."""
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """The candidate that became the merged model."""
+        return next((candidate for candidate in self.candidates if candidate.chosen), None)
