@@ -87,10 +87,7 @@ class RunSpec(ApiModel):
     """How many workers, and what their pods look like."""
     sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
     """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
-    desired_state: RESERVED_NAMES = frozenset({"base", "average", "merged"})
-"""Names that the report uses beside the experts' names."""
-
-DesiredState = "Running"
+    desired_state: DesiredState = "Running"
     """Running; Paused: finish what runs, start nothing; Suspended: stop workers now; Finished: stop breeding and finalize; Cancelled: stop for good."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     """The run fails after so many seconds."""
