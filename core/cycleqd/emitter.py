@@ -1,19 +1,20 @@
 """Emitters (pyribs' term): what proposes the next genome. The seam of design section 3.
 
-An emitter sees archives and genomes, nothing else; loading models and scoring children is the runner's business. An
+An emitter sees the population and genomes, nothing else; loading models and scoring children is the runner's business. An
 emitter that needs a model (``Guided``) gets it when it is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cycleqd.api.run import RunSpec
-from cycleqd.archive import Archive
 from cycleqd.crossover import cross
 from cycleqd.cycle import active_task, child_number
+from cycleqd.fold import Population
 from cycleqd.genome import Genome, Layout
 from cycleqd.mutation import mutate
 from cycleqd.rng import generator
@@ -31,13 +32,29 @@ class Proposal:
         genome: the child.
         parents: ids, first parent first.
         active_task: index of the archive the parents were drawn from.
+        emitter: what proposed it.
+        seen: how many individuals the archives had been offered.
         draws: the random numbers worth recording, by name.
     """
 
     genome: Genome
     parents: tuple[int, ...]
     active_task: int
+    emitter: str
+    seen: int
     draws: dict[str, float] = field(default_factory=dict)
+
+    def save(self, layout: Layout) -> bytes:
+        """Serialise to the object that holds the child's genome; its origin travels as notes."""
+        origin = {name: value for name, value in vars(self).items() if name != "genome"}
+        return self.genome.save(layout, json.dumps(origin))
+
+    @staticmethod
+    def load(data: bytes, layout: Layout) -> Proposal:
+        """Read back what :meth:`save` wrote. Raises :class:`~cycleqd.errors.BadData`."""
+        genome = Genome.load(data, layout)
+        origin = json.loads(Genome.notes(data))
+        return Proposal(genome, **{**origin, "parents": tuple(origin["parents"])})
 
 
 class Emitter(Protocol):
@@ -45,8 +62,8 @@ class Emitter(Protocol):
 
     name: str
 
-    def propose(self, individual: int, archives: Sequence[Archive], genome_of: GenomeOf) -> Proposal:
-        """Return the genome of the child with id ``individual``; the same for the same archives."""
+    def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
+        """Return the child with id ``individual``; the same one for the same population."""
         ...
 
 
@@ -64,11 +81,11 @@ class Paper:
     layout: Layout
     name: str = "Paper"
 
-    def propose(self, individual: int, archives: Sequence[Archive], genome_of: GenomeOf) -> Proposal:
+    def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
         """Return the crossover of two parents of the active archive, mutated along the active task's expert."""
         search, n_experts = self.spec.search, len(self.spec.experts)
-        task = active_task(child_number(individual, n_experts), len(archives), search)
-        archive = archives[task]
+        task = active_task(child_number(individual, n_experts), len(self.spec.tasks), search)
+        archive = population.archives[task]
         rows = sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling"))
         parents = tuple(int(archive.members[row]) for row in rows)
         first, second = (genome_of(parent) for parent in parents)
@@ -76,4 +93,5 @@ class Paper:
         expert = self.layout.experts.index(self.spec.tasks[task].expert)
         rng = generator(search.seed, individual, "mutation")
         genome, step = mutate(crossed, self.layout, expert, search.mutation, rng)
-        return Proposal(genome, parents, task, {"firstParentShare": share, "mutationStep": step})
+        draws = {"firstParentShare": share, "mutationStep": step}
+        return Proposal(genome, parents, task, self.name, len(population.ids), draws)

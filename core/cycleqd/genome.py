@@ -14,6 +14,7 @@ knowledge; turning them into weights is the runner's (``cycleqd_runner.materiali
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,10 +112,11 @@ class Genome:
     values: Vector
     coefficients: Vector
 
-    def save(self, layout: Layout) -> bytes:
-        """Serialise to safetensors; the layout's digest travels as metadata."""
+    def save(self, layout: Layout, notes: str = "") -> bytes:
+        """Serialise to safetensors; the layout's digest and ``notes`` travel as metadata."""
         tensors = {"values": self.values, "coefficients": self.coefficients}
-        return safetensors.numpy.save(tensors, metadata={"layout": layout.digest, "form": layout.form})
+        metadata = {"layout": layout.digest, "form": layout.form, "notes": notes}
+        return safetensors.numpy.save(tensors, metadata=metadata)
 
     @staticmethod
     def load(data: bytes, layout: Layout) -> Genome:
@@ -133,6 +135,12 @@ class Genome:
         if got != expected:
             raise BadData(f"A genome has shapes {got} where this run's layout has {expected}: it is of another run.")
         return genome
+
+    @staticmethod
+    def notes(data: bytes) -> str:
+        """Return the notes that :meth:`save` wrote; empty if there are none."""
+        length = int.from_bytes(data[:8], "little")
+        return str(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("notes", ""))
 
     @property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 RUN = "run.json"
+SPEC = "spec.json"
 RESULTS = "results/"
 ARCHIVE = "archive/"
 QUARANTINE = "quarantine/"

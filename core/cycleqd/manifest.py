@@ -1,0 +1,122 @@
+"""Reading a manifest: YAML in, a validated ``CycleQDRun`` out, or one sentence that says what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cycleqd.api import CycleQDRun
+from cycleqd.errors import BadManifest, near_misses
+
+Location = Sequence[int | str]
+
+
+def load_manifest(path: Path) -> CycleQDRun:
+    """Read and validate a manifest; relative paths in it become absolute, from its own folder.
+
+    Raises:
+        BadManifest: not readable, not YAML, or not a valid ``CycleQDRun``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadManifest(f"The manifest {path} cannot be read ({error}): name a CycleQDRun file.") from error
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise BadManifest(f"The manifest {path} is not YAML{line} ({problem}): correct it.") from error
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise BadManifest(f"The manifest {path} holds {len(documents)} documents, expected one CycleQDRun.")
+    return parse_manifest(documents[0], path.parent, str(path))
+
+
+def parse_manifest(document: Mapping[str, Any], folder: Path | None = None, origin: str = "The manifest") -> CycleQDRun:
+    """Validate a manifest that is already parsed.
+
+    Args:
+        document: as YAML or the API server gives it.
+        folder: that relative paths start from; None leaves them alone.
+        origin: how messages call the manifest.
+
+    Raises:
+        BadManifest: one sentence about the first mistake, and how many more there are.
+    """
+    try:
+        return CycleQDRun.model_validate(document, context={"folder": folder})
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise BadManifest(f"{origin}: {_sentence(problems[0])}{more}.") from error
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    location: Location = problem["loc"]
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _schema_at(location[:-1]).get("properties", {})
+        return f"unknown field {_dotted(location)}{near_misses(str(location[-1]), known)}"
+    if kind == "missing":
+        return f"{_dotted(location)} is missing: add it"
+    if kind == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        return f"{_dotted(location)}.type is {context['tag']!r}, which is not a type{near_misses(context['tag'], known)}"
+    if kind == "union_tag_not_found":
+        return f"{_dotted(location)}.type is missing: it decides which other fields there are"
+    if kind == "value_error":
+        return f"{_dotted(location)}: {context['error']}" if location else str(context["error"])
+    if kind in {"too_short", "too_long"}:
+        limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return f"{_dotted(location)} has {context['actual_length']} entries, expected {limit}"
+    got = problem["input"]
+    shown = f", got {got!r}" if isinstance(got, str | int | float | bool | None) else ""
+    return f"{_dotted(location)}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
+
+
+def _dotted(location: Location) -> str:
+    """Write a location as a user would: ``spec.tasks[0].evaluator.type``. Tags of unions are left out."""
+    text, schema = "", CycleQDRun.model_json_schema()
+    root = schema
+    for step in location:
+        if _is_tag(schema, step):
+            schema = _branch(root, schema, step)
+            continue
+        text += f"[{step}]" if isinstance(step, int) else f"{'.' if text else ''}{step}"
+        schema = _step(root, schema, step)
+    return text
+
+
+def _schema_at(location: Location) -> dict[str, Any]:
+    """Return the JSON schema of the part of the manifest at ``location``."""
+    root = CycleQDRun.model_json_schema()
+    schema = root
+    for step in location:
+        schema = _branch(root, schema, step) if _is_tag(schema, step) else _step(root, schema, step)
+    return schema
+
+
+def _is_tag(schema: Mapping[str, Any], step: int | str) -> bool:
+    return step in schema.get("discriminator", {}).get("mapping", {})
+
+
+def _branch(root: dict[str, Any], schema: Mapping[str, Any], tag: int | str) -> dict[str, Any]:
+    return _resolve(root, {"$ref": schema["discriminator"]["mapping"][tag]})
+
+
+def _step(root: dict[str, Any], schema: Mapping[str, Any], step: int | str) -> dict[str, Any]:
+    inner = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {}).get(step, {})
+    return _resolve(root, inner)
+
+
+def _resolve(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        resolved: dict[str, Any] = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+        return resolved
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    return _resolve(root, options[0]) if len(options) == 1 else schema
