@@ -1,0 +1,154 @@
+"""Writing the basis of one expert: every tensor is read once, checked, and reduced to its directions.
+
+The arithmetic is in ``factors``, the compact form of the directions in ``householder``, what is written in ``basis``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+import torch
+from cycleqd.errors import BadModel
+
+from cycleqd_runner import factors, householder
+from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
+from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256
+from cycleqd_runner.lora import Adapter
+
+SHARD_BYTES = 1 << 30
+"""A file is closed when it has grown to this size: large enough to transfer well, small enough to hold."""
+
+_Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def factorise(
+    name: str,
+    expert: Checkpoint | Adapter,
+    base: Checkpoint,
+    folder: Path,
+    *,
+    rank: int | None = None,
+    device: torch.device | str = "cpu",
+    on_tensor: Callable[[str], None] | None = None,
+) -> BasisManifest:
+    """Write the basis of an expert that :func:`cycleqd_runner.compatibility.check` has accepted.
+
+    Args:
+        name: the expert's name.
+        expert: the expert.
+        base: the base model.
+        folder: created; an existing basis in it is overwritten.
+        rank: at most so many directions of each full-rank matrix, None for all. Fewer make the basis smaller and the
+            expert inexact; how much is lost is the manifest's ``energy``.
+        device: where matrices are factorised.
+        on_tensor: told the name of each tensor when it is done.
+
+    Raises:
+        BadModel: NaN or infinity in the base or the expert, or a file that became shorter.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = _Writer(folder)
+    matrices: list[MatrixBasis] = []
+    others: list[OtherTensor] = []
+    for tensor in base.names:
+        shape = base.shape(tensor)
+        if not is_matrix(tensor, shape):
+            others.append(OtherTensor(name=tensor, is_changed=_is_changed(name, expert, base, tensor)))
+        else:
+            if _holds_full(expert, tensor):
+                entry, arrays = _full_rank(tensor, _both(name, expert, base, tensor), rank, device)
+            elif isinstance(expert, Adapter) and tensor in expert.matrices:
+                entry, arrays = _low_rank(name, tensor, expert, (shape[0], shape[1]))
+            else:
+                entry, arrays = MatrixBasis(name=tensor, shape=(shape[0], shape[1]), kind="Lora", rank=0), {}
+            matrices.append(entry)
+            writer.add(arrays)
+        if on_tensor:
+            on_tensor(tensor)
+    manifest = BasisManifest(
+        expert=name,
+        kind="Full" if any(m.kind == "Full" for m in matrices) else "Lora",
+        matrices=tuple(matrices),
+        others=tuple(others),
+        files=writer.close(),
+        base=base.checksums,
+        source=expert.checksums,
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")  # last: complete if present
+    return manifest
+
+
+def _holds_full(expert: Checkpoint | Adapter, tensor: str) -> bool:
+    return isinstance(expert, Checkpoint) or tensor in expert.saved
+
+
+def _both(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str) -> tuple[torch.Tensor, torch.Tensor]:
+    old = require_finite(base.tensor(tensor), tensor, "base model")
+    new = require_finite(expert.tensor(tensor), tensor, f"expert {name}")
+    return old, new.to(old.dtype)  # a no-op for checkpoints; PEFT keeps full tensors in another dtype at times
+
+
+def _is_changed(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str) -> bool:
+    if not _holds_full(expert, tensor):
+        return False
+    old, new = _both(name, expert, base, tensor)
+    if torch.equal(old, new):
+        return False
+    if not old.is_floating_point():
+        raise BadModel(f"Expert {name} changes {tensor}, whole numbers that cannot be averaged: keep the base's.")
+    return True
+
+
+def _low_rank(name: str, tensor: str, expert: Adapter, shape: tuple[int, int]) -> tuple[MatrixBasis, _Arrays]:
+    """Return the exact factors of a matrix that a LoRA adapter changes."""
+    left, right = (require_finite(factor, tensor, f"expert {name}") for factor in expert.factors(tensor))
+    scaled, v = factors.low_rank(left, right)
+    rank = v.shape[1]
+    arrays: _Arrays = {f"{tensor}.us": scaled.contiguous().numpy(), f"{tensor}.v": v.contiguous().numpy()}
+    return MatrixBasis(name=tensor, shape=shape, kind="Lora", rank=rank), arrays if rank else {}
+
+
+def _full_rank(
+    tensor: str, pair: tuple[torch.Tensor, torch.Tensor], rank: int | None, device: torch.device | str
+) -> tuple[MatrixBasis, _Arrays]:
+    """Return the directions of the smaller side of a matrix, from the base's and the expert's weights."""
+    old, new = pair
+    shape = old.shape[0], old.shape[1]
+    if torch.equal(old, new):
+        return MatrixBasis(name=tensor, shape=shape, kind="Full", rank=0), {}
+    found = factors.directions(factors.gram(new, old, device), rank)
+    kept = householder.encode(found.columns)
+    count = found.columns.shape[1]
+    arrays: _Arrays = {f"{tensor}.high": kept.high, f"{tensor}.low": kept.low, f"{tensor}.scale": kept.scale}
+    entry = MatrixBasis(name=tensor, shape=shape, kind="Full", rank=count, energy=found.energy, is_exact=found.is_exact)
+    return entry, arrays
+
+
+@dataclass
+class _Writer:
+    """Collects arrays into files of about :data:`SHARD_BYTES`."""
+
+    folder: Path
+    pending: _Arrays = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+
+    def add(self, arrays: _Arrays) -> None:
+        self.pending.update(arrays)
+        if sum(array.nbytes for array in self.pending.values()) >= SHARD_BYTES:
+            self._flush()
+
+    def close(self) -> dict[str, str]:
+        if self.pending:
+            self._flush()
+        return self.checksums
+
+    def _flush(self) -> None:
+        file = self.folder / f"directions-{len(self.checksums):05d}.safetensors"
+        safetensors.numpy.save_file(dict(self.pending), file)
+        self.checksums[file.name] = sha256(file)
+        self.pending.clear()

@@ -1,0 +1,94 @@
+"""Orthonormal columns in a third of their size: quantised Householder vectors.
+
+Mutation only ever uses ``V diag(g) V^T``, in which the signs of the columns of ``V`` cancel. So ``V`` (d, r) is fully
+described by the r Householder vectors of its QR factorisation, ``d r - r (r + 1) / 2`` numbers: half of a square
+matrix. Each vector is stored as 20-bit integers times one float32, 2.5 bytes a number: for an 8-billion-parameter
+Llama 0.217 of the bf16 model, where plain bf16 columns would be 0.347 and keep three digits only.
+
+Why quantising is harmless: the reflections ``I - 2 v v^T / (v^T v)`` are orthogonal for any ``v``, so the decoded
+columns are orthonormal to machine precision and a gain of 1 everywhere gives the expert back. A rounding error of
+2^-20 of the largest entry turns each direction by about 1e-6, and an individual's task vector changes by that times
+the spread of its gains: measured 5e-7 relative, an order below the 1e-5 that is asked for. What the columns mean is
+``basis``' knowledge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+_LIMIT = 2**19 - 1
+"""Largest quantised magnitude: 20 bits with a sign."""
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """Householder vectors of ``(d, r)`` orthonormal columns; their leading ones and zeros are not stored.
+
+    Attributes:
+        high: (n,) upper 16 bits of each number, vector by vector.
+        low: (ceil(n / 2),) lower 4 bits, two to a byte, the even number in the low half.
+        scale: (r,) value of the largest magnitude of each vector.
+    """
+
+    high: npt.NDArray[np.uint16]
+    low: npt.NDArray[np.uint8]
+    scale: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes stored."""
+        return self.high.nbytes + self.low.nbytes + self.scale.nbytes
+
+
+def _below_diagonal(d: int, r: int) -> npt.NDArray[np.bool_]:
+    """Return the (r, d) mask of the stored entries: row j holds the entries j + 1 ... d - 1 of vector j."""
+    return ~np.tri(r, d, dtype=bool)
+
+
+def encode(columns: torch.Tensor) -> Reflections:
+    """Return the reflections that span the same directions as ``columns``.
+
+    Args:
+        columns: (d, r) orthonormal, r <= d, float64 or float32.
+    """
+    d, r = columns.shape
+    vectors = torch.geqrf(columns)[0].cpu().numpy().T
+    kept = vectors[_below_diagonal(d, r)]
+    lengths = d - 1 - np.arange(r)
+    scale = np.zeros(r, np.float32)
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    full = lengths > 0  # the last vector of a square matrix is empty
+    if full.any():
+        scale[full] = np.maximum.reduceat(np.abs(kept), starts[full])
+    steps = _LIMIT / np.maximum(scale.astype(kept.dtype), np.finfo(np.float32).tiny)
+    codes = np.rint(kept * np.repeat(steps, lengths)).clip(-_LIMIT, _LIMIT).astype(np.int32) + (_LIMIT + 1)
+    nibbles = np.zeros(len(codes) + len(codes) % 2, np.uint8)
+    nibbles[: len(codes)] = codes & 15
+    low = (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8)
+    return Reflections((codes >> 4).astype(np.uint16), low, scale)
+
+
+def decode(stored: Reflections, d: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return the (d, r) orthonormal columns, each up to its sign.
+
+    Args:
+        stored: what :func:`encode` returned.
+        d: length of a column.
+        dtype: float32 or float64, of the arithmetic and the result.
+        device: where the reflections are multiplied.
+    """
+    r, count = len(stored.scale), len(stored.high)
+    codes = stored.high.astype(np.int32) << 4
+    codes[::2] |= stored.low[: (count + 1) // 2] & 15
+    codes[1::2] |= stored.low[: count // 2] >> 4
+    rows = np.zeros((r, d), np.float64 if dtype == torch.float64 else np.float32)
+    rows[_below_diagonal(d, r)] = codes - (_LIMIT + 1)
+    rows *= stored.scale[:, None].astype(rows.dtype) / _LIMIT
+    vectors = torch.from_numpy(rows).to(device).T
+    tau = 2.0 / (1.0 + torch.linalg.vector_norm(vectors, dim=0, dtype=torch.float64) ** 2)
+    columns: torch.Tensor = torch.linalg.householder_product(vectors, tau.to(dtype))
+    return columns
