@@ -7,7 +7,7 @@ validation split and exporting the chosen one is the runner's ``finalize`` role.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,9 @@ def mix(name: str, blends: Sequence[Blend]) -> Blend:
     return Blend(name, dict(weights))
 
 
-def greedy(ranked: Sequence[Blend], best: float, score: Callable[[Blend], float], steps: int) -> list[Blend]:
+async def greedy(
+    ranked: Sequence[Blend], best: float, score: Callable[[Blend], Awaitable[float]], steps: int
+) -> list[Blend]:
     """Combine blends greedily: take in the next best one if the uniform mean scores strictly better.
 
     Args:
@@ -81,9 +83,9 @@ def greedy(ranked: Sequence[Blend], best: float, score: Callable[[Blend], float]
     """
     inside, tried = [ranked[0]], []
     for candidate in ranked[1 : steps + 1]:
-        trial = mix("greedy-" + "+".join(blend.name for blend in [*inside, candidate]), [*inside, candidate])
+        trial = mix(f"greedy-{len(tried) + 1}", [*inside, candidate])
         tried.append(trial)
-        reached = score(trial)
+        reached = await score(trial)
         if reached > best:
             inside, best = [*inside, candidate], reached
     return tried

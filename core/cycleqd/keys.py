@@ -8,7 +8,9 @@ RESULTS = "results/"
 ARCHIVE = "archive/"
 QUARANTINE = "quarantine/"
 SPLITS = "splits.json"
+FINAL = "final/"
 REPORT = "final/report.json"
+REPORT_PAGE = "final/report.html"
 MODEL = "final/model"
 
 
@@ -57,6 +59,6 @@ def transcripts(individual: int) -> str:
     return f"transcripts/{individual:07d}.jsonl.zst"
 
 
-def final_evaluation(name: str, split: str) -> str:
-    """Return the key of the evaluation of a candidate final model, an expert or the base on one split."""
-    return f"final/evaluations/{split}/{name}.json"
+def final_evaluation(genome_sha256: str, split: str) -> str:
+    """Return the key of what finalize found out about one genome on one split."""
+    return f"final/evaluations/{split}/{genome_sha256[:32]}.json"

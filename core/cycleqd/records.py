@@ -85,8 +85,6 @@ class Timings(Record):
     """Bringing the weights into the engine."""
     evaluate_seconds: float = 0.0
     """Asking and judging."""
-    write_seconds: float = 0.0
-    """Writing genome and transcripts."""
     wait_seconds: float = 0.0
     """Waiting for earlier results (strict runs only)."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
 from cycleqd.records import Record
+from cycleqd.statistics import Estimate
 
 
 class Interval(Record):
@@ -18,6 +19,11 @@ class Interval(Record):
     items: int
     """Items that the mean is over."""
 
+    @classmethod
+    def of(cls, estimate: Estimate) -> Self:
+        """Return the interval of an estimate."""
+        return cls(mean=estimate.mean, low=estimate.low, high=estimate.high, items=estimate.items)
+
 
 class Difference(Record):
     """How much better the merged model is than another one, on the same test items."""
@@ -28,6 +34,11 @@ class Difference(Record):
     """Difference of the means over all tasks; positive: the merged model is better."""
     low: float
     high: float
+
+    @classmethod
+    def of(cls, against: str, estimate: Estimate) -> Self:
+        """Return the difference that was estimated against the model of that name."""
+        return cls(against=against, mean=estimate.mean, low=estimate.low, high=estimate.high)
 
 
 class Individual(Record):
@@ -89,7 +100,7 @@ class Cost(Record):
     """What the run used."""
 
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Worker seconds by kind of work: breed, load, evaluate, write, wait, finalize."""
+    """Worker seconds by kind of work: breed, load, evaluate, wait, finalize."""
     prompt_tokens: int = 0
     answer_tokens: int = 0
     evaluations: int = 0

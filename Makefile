@@ -1,0 +1,54 @@
+# Everything a developer or user of a checkout needs. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup quickstart test e2e lint crds bench docs clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## create .venv with everything (the other targets do it by themselves)
+
+$(VENV)/.ready: pyproject.toml constraints.txt tools/make-venv
+	tools/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+quickstart: $(VENV)/.ready ## evolve a real small model from three experts, without cluster (about 10 minutes on 2 cores)
+	$(BIN)/python examples/quickstart/prepare_base.py
+	$(BIN)/cycleqd run examples/quickstart/run.yaml
+
+test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all tests that need no cluster
+	$(BIN)/python examples/quickstart/prepare_base.py
+	$(BIN)/pytest -n auto --dist loadfile
+
+e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_*
+	@if [ -z "$$KUBECONFIG" ] || [ -z "$$AWS_ENDPOINT_URL$$AWS_ACCESS_KEY_ID" ]; then \
+	  echo "make e2e needs a cluster (KUBECONFIG) and an S3 (AWS_*): nothing was tested."; exit 0; \
+	else \
+	  echo "The operator is not part of this version yet: there is nothing to test on the cluster."; \
+	fi
+
+lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core runner tests benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/python -m cycleqd.crd --check
+	$(BIN)/python tools/manifest_reference.py --check
+
+crds: $(VENV)/.ready ## generate crds/ from the pydantic models
+	$(BIN)/python -m cycleqd.crd
+
+bench: $(VENV)/.ready ## run all benchmarks; results go to benchmarks/results
+	@for script in $(filter-out benchmarks/__init__.py benchmarks/report.py,$(wildcard benchmarks/*.py)); do \
+	  echo "== $$script"; $(BIN)/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
+
+docs: $(VENV)/.ready ## regenerate the manifest reference from the models
+	$(BIN)/python tools/manifest_reference.py
+
+clean: ## remove the virtual environment, caches and runs
+	rm -rf $(VENV) runs models .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,5 @@
+"""``python -m cycleqd_runner`` is the ``cycleqd`` command."""
+
+from cycleqd_runner.cli import main
+
+main()

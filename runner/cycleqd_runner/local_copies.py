@@ -1,0 +1,65 @@
+"""Local copies of what lies elsewhere: models, items and bases become files that can be mapped into memory.
+
+What is already on this machine is used in place. Downloads go to a cache folder that workers on one machine share:
+names are content's addresses (the URI), files appear when they are complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cycleqd.api.models import ModelSource
+from cycleqd.errors import BadData
+from cycleqd.store import FolderStore, ObjectStore, open_store
+from cycleqd.store.transfer import download_folder
+from cycleqd_runner.models_source import resolve
+
+
+def cache_folder() -> Path:
+    """Return ``CYCLEQD_CACHE``, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cycleqd"
+    return Path(os.environ.get("CYCLEQD_CACHE", default))
+
+
+def model_folder(source: ModelSource) -> Path:
+    """Return the local folder of a model. Raises what :func:`cycleqd_runner.models_source.resolve` raises."""
+    return resolve(source.uri, revision=source.revision, fetch=_fetch_prefix)
+
+
+def read_data(uri: str) -> bytes:
+    """Return the content behind an items URI (``s3://``, ``file://`` or a path).
+
+    Raises:
+        BadData: there is no such file.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        parent, _, name = uri.rpartition("/")
+        return open_store(parent).get(name)
+    path = Path(unquote(parts.path) if parts.scheme else uri)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadData(f"The items file {path} cannot be read ({error.strerror}): correct the task's data.") from error
+
+
+def store_folder(store: ObjectStore, prefix: str) -> Path:
+    """Return a local folder with everything below ``prefix`` of a run's store; prefixes like that are write-once."""
+    if isinstance(store, FolderStore):
+        return store.path(prefix)
+    folder = _cached(f"{store.uri}/{prefix}")
+    download_folder(store, prefix, folder)
+    return folder
+
+
+def _fetch_prefix(uri: str) -> Path:
+    folder = _cached(uri)
+    download_folder(open_store(uri), "", folder)
+    return folder
+
+
+def _cached(uri: str) -> Path:
+    return cache_folder() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:32]

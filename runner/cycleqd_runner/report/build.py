@@ -1,0 +1,195 @@
+"""From a run's results to the data of its report. Pictures and pages are made from that data elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cycleqd.api import RunSpec
+from cycleqd.archive import Archive
+from cycleqd.cycle import child_number
+from cycleqd.errors import BadData
+from cycleqd.fold import Population
+from cycleqd.identity import RunIdentity
+from cycleqd.log import ResultLog
+from cycleqd.records import Result, TaskEvaluation, read_result
+from cycleqd.report import ArchiveView, Candidate, Cost, Difference, Individual, Interval, Progress, Report
+from cycleqd.rng import generator
+from cycleqd.statistics import grouped_difference, grouped_interval, mean_interval
+from cycleqd.store import ObjectStore
+
+PROGRESS_POINTS = 200
+"""Points of the progress curves: more cannot be told apart in a picture."""
+
+Tested = Mapping[str, Sequence[TaskEvaluation]]
+"""Evaluations on the test split per model, one per task."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as it stands, without what finalize finds out.
+
+    Attributes:
+        individuals: everybody that has a result, by id.
+        archives: one per task; none before the experts have scores.
+        progress: how the archives grew.
+        cost: what it took.
+        quarantined: children that were given up.
+        versions: of the newest result.
+    """
+
+    individuals: tuple[Individual, ...]
+    archives: tuple[ArchiveView, ...]
+    progress: tuple[Progress, ...]
+    cost: Cost
+    quarantined: tuple[int, ...]
+    versions: dict[str, str]
+
+
+def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> RunView:
+    """Return how the run stands, or stood after its first ``children`` children."""
+    log = ResultLog(store)
+    log.refresh()
+    n_experts = len(spec.experts)
+    below = None if children is None else n_experts + children
+    population = log.population(n_experts, spec.search.archive, below)
+    results = [result for result in _results(store, log) if below is None or result.id < below]
+    return RunView(
+        individuals=_individuals(results, population),
+        archives=tuple(view_archive(archive, spec) for archive in population.archives),
+        progress=progress(population),
+        cost=_cost(results),
+        quarantined=tuple(sorted(log.quarantined)),
+        versions=results[-1].versions if results else {},
+    )
+
+
+def build_report(
+    identity: RunIdentity,
+    spec: RunSpec,
+    view: RunView,
+    candidates: Sequence[Candidate],
+    tested: Tested,
+    finalize_seconds: float,
+) -> Report:
+    """Return the final report."""
+    tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
+    tasks = [task.name for task in spec.tasks]
+    seed = spec.search.seed
+    means = {name: Interval.of(grouped_interval(own, generator(seed, -1, f"interval/{name}"))) for name, own in tables.items()}
+    best_expert = max((expert.name for expert in spec.experts), key=lambda name: means[name].mean)
+    differences = tuple(
+        Difference.of(other, grouped_difference(tables["merged"], tables[other], generator(seed, -1, f"difference/{other}")))
+        for other in (best_expert, "average")
+    )
+    return Report(
+        run=identity.name,
+        uid=identity.uid,
+        tasks=tuple(tasks),
+        experts=tuple(expert.name for expert in spec.experts),
+        scores={
+            name: {task: Interval.of(mean_interval(scores)) for task, scores in zip(tasks, own, strict=True)}
+            for name, own in tables.items()
+        },
+        means=means,
+        differences=differences,
+        candidates=tuple(candidates),
+        individuals=view.individuals,
+        archives=view.archives,
+        progress=view.progress,
+        cost=view.cost.model_copy(update={"seconds": {**view.cost.seconds, "finalize": finalize_seconds}}),
+        quarantined=view.quarantined,
+        versions=view.versions,
+        manifest=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        notes=_notes(view.versions),
+        finished_at=time.time(),
+    )
+
+
+def view_archive(archive: Archive, spec: RunSpec) -> ArchiveView:
+    """Return an archive as the report shows it."""
+    cells = zip(*np.unravel_index(archive.cells, archive.shape), strict=True)
+    return ArchiveView(
+        task=spec.tasks[archive.task].name,
+        axes=tuple(spec.tasks[axis].name for axis in archive.axes),
+        edges=tuple(tuple(float(edge) for edge in archive.edges[axis]) for axis in archive.axes),
+        cells=tuple(
+            (tuple(int(i) for i in cell), int(member)) for cell, member in zip(cells, archive.members, strict=True)
+        ),
+        coverage=archive.coverage,
+        qd_score=archive.qd_score,
+    )
+
+
+def progress(population: Population) -> tuple[Progress, ...]:
+    """Return how the archives stood after each child, or after about :data:`PROGRESS_POINTS` of them."""
+    if not population.ready:
+        return ()
+    first, last = population.n_experts, int(population.ids[-1]) + 1
+    stops = np.unique(np.linspace(first, last, min(PROGRESS_POINTS, last - first + 1)).astype(int))
+    return tuple(_progress_at(population.first(int(stop)), int(stop)) for stop in stops)
+
+
+def _progress_at(population: Population, stop: int) -> Progress:
+    return Progress(
+        children=child_number(stop, population.n_experts) - 1,
+        coverage=tuple(archive.coverage for archive in population.archives),
+        qd_score=tuple(archive.qd_score for archive in population.archives),
+        best=tuple(float(score) for score in population.scores.max(axis=0)),
+        best_mean=float(population.scores.mean(axis=1).max()),
+    )
+
+
+def _results(store: ObjectStore, log: ResultLog) -> list[Result]:
+    results = []
+    for key in sorted(log.entries):
+        try:
+            results.append(read_result(store.get(key), key))
+        except BadData:
+            continue  # the log has it among its damaged objects, which the caller reports
+    return results
+
+
+def _individuals(results: Sequence[Result], population: Population) -> tuple[Individual, ...]:
+    scores = {int(individual): tuple(map(float, row)) for individual, row in zip(population.ids, population.scores, strict=True)}
+    return tuple(
+        Individual(
+            id=result.id,
+            parents=result.parents,
+            active_task=result.active_task,
+            emitter=result.emitter,
+            scores=scores.get(result.id),
+        )
+        for result in sorted(results, key=lambda result: result.id)
+        if result.evaluation == 0
+    )
+
+
+def _cost(results: Sequence[Result]) -> Cost:
+    kinds = {
+        "breed": sum(result.timings.breed_seconds for result in results),
+        "load": sum(result.timings.load_seconds for result in results),
+        "evaluate": sum(result.timings.evaluate_seconds for result in results),
+        "wait": sum(result.timings.wait_seconds for result in results),
+    }
+    return Cost(
+        seconds=kinds,
+        prompt_tokens=sum(result.tokens[0] for result in results),
+        answer_tokens=sum(result.tokens[1] for result in results),
+        evaluations=len(results),
+    )
+
+
+def _outcomes(evaluation: TaskEvaluation) -> npt.NDArray[np.float64]:
+    """Return (n_items,) scores in [0, 1]; finalize has refused evaluations with items that have none."""
+    return np.array([outcome.score for outcome in evaluation.outcomes], np.float64)
+
+
+def _notes(versions: Mapping[str, str]) -> tuple[str, ...]:
+    if versions.get("sandbox") == "Unsafe":
+        return ("Model-written code ran without a sandbox (spec.sandbox: Unsafe).",)
+    return ()

@@ -1,0 +1,96 @@
+"""Role breed: propose children, score them, write their results. One warm engine serves the whole block.
+
+A child's genome is written before it is scored. Whoever takes over after a crash, or races, finds it and scores the
+same child, so that one id never means two genomes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from cycleqd import keys
+from cycleqd.cycle import child_id
+from cycleqd.emitter import Emitter, Paper, Proposal
+from cycleqd.errors import UnsupportedHere
+from cycleqd.fold import Population
+from cycleqd.records import Result, Timings
+from cycleqd_runner.assess import assess
+from cycleqd_runner.roles.writing import write_result
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.session import Session
+
+POLL_SECONDS = 0.2
+"""How often a strict run looks whether the results it waits for have come; a LIST costs far less than a child."""
+
+
+async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
+    """Breed and score the children with these ids; those that have a result are skipped.
+
+    Args:
+        session: of this worker.
+        ids: ascending.
+        sandbox: for model-written code.
+    """
+    emitter = make_emitter(session)
+    for individual in ids:
+        start = time.perf_counter()
+        population = await _population_for(session, individual)
+        if individual in session.log.done:
+            continue
+        waited = time.perf_counter()
+        proposal = _propose(session, emitter, individual, population)
+        bred = time.perf_counter()
+        assessment = await assess(session, proposal.genome, "search", sandbox)
+        result = Result(
+            id=individual,
+            parents=proposal.parents,
+            active_task=proposal.active_task,
+            emitter=proposal.emitter,
+            draws=proposal.draws,
+            genome_sha256=proposal.genome.digest,
+            evaluations=assessment.evaluations,
+            seen=proposal.seen,
+            timings=Timings(
+                wait_seconds=waited - start,
+                breed_seconds=bred - waited,
+                load_seconds=assessment.load_seconds,
+                evaluate_seconds=assessment.evaluate_seconds,
+            ),
+            worker=session.worker,
+            finished_at=time.time(),
+            versions={**session.versions, "sandbox": sandbox.name},
+        )
+        write_result(session.store, result, assessment.transcripts)
+
+
+def make_emitter(session: Session) -> Emitter:
+    """Return the emitter that the manifest asks for."""
+    if session.spec.search.emitter.type != "Paper":
+        raise UnsupportedHere(
+            f"This version has no {session.spec.search.emitter.type} emitter: set spec.search.emitter.type to Paper."
+        )
+    return Paper(session.spec, session.layout)
+
+
+def _propose(session: Session, emitter: Emitter, individual: int, population: Population) -> Proposal:
+    """Return the child: as an earlier worker proposed it, or a new proposal."""
+    key = keys.genome(individual)
+    if not session.store.exists(key):
+        proposal = emitter.propose(individual, population, session.genome_of)
+        if session.store.put_once(key, proposal.save(session.layout)):
+            return proposal
+    return Proposal.load(session.store.get(key), session.layout)
+
+
+async def _population_for(session: Session, individual: int) -> Population:
+    """Return what a child may see: all results, or in strict runs exactly those with an id below its own minus the lag."""
+    search, n_experts = session.spec.search, session.n_experts
+    horizon = max(n_experts, individual - search.lag) if search.strict else None
+    needed = set(range(child_id(1, n_experts), horizon)) if horizon is not None else set()
+    session.log.refresh()
+    while not needed <= session.log.done:
+        await asyncio.sleep(POLL_SECONDS)
+        session.log.refresh()
+    return session.population(below=horizon)

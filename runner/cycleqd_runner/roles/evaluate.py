@@ -1,0 +1,42 @@
+"""Role evaluate: score individuals that exist already. Experts first, because they set the limits of the archives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from cycleqd import keys
+from cycleqd.errors import Unscored
+from cycleqd.records import Result, Timings
+from cycleqd_runner.assess import assess
+from cycleqd_runner.roles.writing import write_result
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.session import Session
+
+
+async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
+    """Score the experts with these ids on the search splits; those that have a result are skipped.
+
+    Raises:
+        Unscored: some items of an expert could not be scored; without them there are no limits to the archives.
+    """
+    for individual in ids:
+        if session.store.exists(keys.result(individual)):
+            continue
+        genome = session.genome_of(individual)
+        assessment = await assess(session, genome, "search", sandbox)
+        for evaluation in assessment.evaluations:
+            if evaluation.unscored:
+                name = session.spec.experts[individual].name
+                raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
+        session.store.put_once(keys.genome(individual), genome.save(session.layout))
+        result = Result(
+            id=individual,
+            genome_sha256=genome.digest,
+            evaluations=assessment.evaluations,
+            timings=Timings(load_seconds=assessment.load_seconds, evaluate_seconds=assessment.evaluate_seconds),
+            worker=session.worker,
+            finished_at=time.time(),
+            versions={**session.versions, "sandbox": sandbox.name},
+        )
+        write_result(session.store, result, assessment.transcripts)

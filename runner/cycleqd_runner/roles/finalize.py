@@ -1,0 +1,73 @@
+"""Role finalize: choose the final model on the validation split, report on the test split, export a checkpoint.
+
+Nothing else ever reads the test split.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from cycleqd import keys
+from cycleqd.errors import Unscored
+from cycleqd.final import Blend, aggregate, average, best_members, greedy
+from cycleqd.report import Candidate
+from cycleqd.store.transfer import upload_folder
+from cycleqd_runner.export import export_checkpoint
+from cycleqd_runner.report.build import build_report, view_run
+from cycleqd_runner.report.card import model_card
+from cycleqd_runner.report.publish import publish
+from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.session import Session
+
+
+async def finalize(session: Session, sandbox: Sandbox) -> None:
+    """Write ``final/``: the model, the pictures, report.html, and report.json last."""
+    start = time.perf_counter()
+    session.log.refresh()
+    scoring = FinalEvaluations(session, sandbox)
+    candidates, chosen = await _choose(session, scoring)
+    models = {"base": session.nothing}
+    models |= {expert.name: session.experts[k] for k, expert in enumerate(session.spec.experts)}
+    models |= {"average": average(session.n_experts).genome(session.genome_of)}
+    models |= {"merged": chosen.genome(session.genome_of)}
+    tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}
+    evaluations = {name: found.evaluations for name, found in tested.items()}
+    view = view_run(session.store, session.spec)
+    report = build_report(session.identity, session.spec, view, candidates, evaluations, time.perf_counter() - start)
+    with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
+        weights = session.materialiser.tensors(models["merged"])
+        folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))
+        upload_folder(session.store, folder, keys.MODEL)
+    publish(session.store, report)
+
+
+async def _choose(session: Session, scoring: FinalEvaluations) -> tuple[tuple[Candidate, ...], Blend]:
+    """Return all candidates with their validation scores, and the best one."""
+    population, settings = session.population(), session.spec.finalize
+    if not population.ready:
+        raise Unscored("The experts have no complete scores yet: finalize runs after they were evaluated.")
+    found: dict[str, FinalEvaluation] = {}
+
+    async def score(blend: Blend) -> float:
+        found[blend.name] = await scoring.on("validation", blend.name, blend.genome(session.genome_of))
+        return found[blend.name].mean
+
+    blends = [aggregate(population), average(session.n_experts), *best_members(population, settings.candidates)]
+    for blend in blends:
+        await score(blend)
+    ranked = sorted(blends, key=lambda blend: -found[blend.name].mean)
+    blends += await greedy(ranked, found[ranked[0].name].mean, score, settings.greedy_steps)
+    chosen = max(blends, key=lambda blend: found[blend.name].mean)
+    candidates = tuple(
+        Candidate(
+            name=blend.name,
+            weights=blend.weights,
+            validation={evaluation.task: evaluation.score for evaluation in found[blend.name].evaluations},
+            chosen=blend is chosen,
+        )
+        for blend in blends
+    )
+    return candidates, chosen

@@ -1,0 +1,38 @@
+"""Role prepare: check that one expert fits the base model, factorise it, and write its basis."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from cycleqd import keys
+from cycleqd.errors import BadManifest
+from cycleqd_runner.basis import MANIFEST
+from cycleqd_runner.compatibility import check, open_expert
+from cycleqd_runner.factorise import factorise
+from cycleqd_runner.local_copies import model_folder
+from cycleqd_runner.session import Session
+
+
+def prepare(session: Session, expert_name: str) -> None:
+    """Write the basis of one expert; the manifest goes last, so that a basis is complete where it has one.
+
+    Raises:
+        BadModel: the expert does not fit the base model, or one of them is damaged.
+    """
+    if session.store.exists(keys.basis_manifest(expert_name)):
+        return
+    source = next((expert for expert in session.spec.experts if expert.name == expert_name), None)
+    if source is None:
+        raise BadManifest(f"The run has no expert {expert_name}: name one of its experts.")
+    expert = open_expert(model_folder(source))
+    check(expert_name, expert, session.base)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory(prefix="cycleqd-basis-") as temporary:
+        folder = Path(temporary)
+        factorise(expert_name, expert, session.base, folder, rank=session.spec.search.basis.rank, device=device)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in sorted(files, key=lambda path: path.name == MANIFEST):
+            session.store.upload(path, f"{keys.basis(expert_name)}/{path.relative_to(folder).as_posix()}")

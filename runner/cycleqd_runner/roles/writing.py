@@ -1,0 +1,28 @@
+"""How a result reaches the store: everything that it refers to first, the result itself last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import zstandard
+
+from cycleqd import keys
+from cycleqd.records import Result, Transcript
+from cycleqd.store import ObjectStore
+
+
+def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Transcript]) -> bool:
+    """Write the successful transcripts and then the result.
+
+    Returns:
+        Whether this was the first result of that individual and evaluation; a later one changes nothing.
+    """
+    lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
+    store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
+    return store.put_once(keys.result(result.id, result.evaluation), result.model_dump_json().encode())
+
+
+def read_transcripts(store: ObjectStore, individual: int) -> list[Transcript]:
+    """Return the successful transcripts of an individual. Raises :class:`~cycleqd.errors.MissingObject`."""
+    lines = zstandard.decompress(store.get(keys.transcripts(individual))).decode().splitlines()
+    return [Transcript.model_validate_json(line) for line in lines]
