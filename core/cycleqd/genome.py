@@ -113,10 +113,13 @@ class Genome:
     coefficients: Vector
 
     def save(self, layout: Layout, notes: str = "") -> bytes:
-        """Serialise to safetensors; the layout's digest and ``notes`` travel as metadata."""
+        """Serialise to safetensors; the layout's digest and ``notes`` travel as metadata.
+
+        They are one entry: safetensors writes several in random order, and equal genomes shall be equal objects.
+        """
         tensors = {"values": self.values, "coefficients": self.coefficients}
-        metadata = {"layout": layout.digest, "form": layout.form, "notes": notes}
-        return safetensors.numpy.save(tensors, metadata=metadata)
+        metadata = json.dumps({"layout": layout.digest, "notes": notes})
+        return safetensors.numpy.save(tensors, metadata={"cycleqd": metadata})
 
     @staticmethod
     def load(data: bytes, layout: Layout) -> Genome:
@@ -128,24 +131,37 @@ class Genome:
         try:
             tensors = safetensors.numpy.load(data)
             genome = Genome(tensors["values"], tensors["coefficients"])
+            written_for = _metadata(data)["layout"]
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
             raise BadData(f"A genome object is damaged ({error}): delete it and the run breeds it again.") from error
         expected = (layout.size,), (len(layout.experts), len(layout.others))
         got = genome.values.shape, genome.coefficients.shape
         if got != expected:
             raise BadData(f"A genome has shapes {got} where this run's layout has {expected}: it is of another run.")
+        if written_for != layout.digest:
+            raise BadData(
+                f"A genome was written for layout {written_for[:12]}, this run's is {layout.digest[:12]}: it is of another run."
+            )
         return genome
 
     @staticmethod
     def notes(data: bytes) -> str:
-        """Return the notes that :meth:`save` wrote; empty if there are none."""
-        length = int.from_bytes(data[:8], "little")
-        return str(json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("notes", ""))
+        """Return the notes that :meth:`save` wrote to ``data``."""
+        return _metadata(data)["notes"]
 
     @property
     def digest(self) -> str:
         """SHA-256 of the numbers, equal for bit-for-bit equal genomes."""
         return hashlib.sha256(self.values.tobytes() + self.coefficients.tobytes()).hexdigest()
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Return what :meth:`Genome.save` noted. ``safetensors.numpy.load`` leaves it out; it lies in the file's header.
+
+    The format begins with the header's length (8 bytes, little-endian), then the header as JSON.
+    """
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return dict(json.loads(header["__metadata__"]["cycleqd"]))
 
 
 def expert_genome(layout: Layout, expert: int) -> Genome:
