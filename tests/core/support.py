@@ -1,0 +1,46 @@
+"""Small specs and results for the tests of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cycleqd.api import RunSpec
+from cycleqd.records import ItemOutcome, Result, TaskEvaluation
+
+SKILLS = ("sql", "shell", "python")
+
+
+def spec_dict(n_tasks: int = 3, **fields: Any) -> dict[str, Any]:
+    """Return a valid spec as a user would write it, with ``fields`` (camelCase) on top."""
+    names = [SKILLS[k] if k < len(SKILLS) else f"skill-{k}" for k in range(n_tasks)]
+    return {
+        "baseModel": {"uri": "models/base"},
+        "experts": [{"name": name, "uri": f"models/{name}"} for name in names],
+        "tasks": [{"name": f"{name}-task", "expert": name, "evaluator": {"type": "Sql"}} for name in names],
+        "storage": {"uri": "runs/test"},
+        **fields,
+    }
+
+
+def run_spec(n_tasks: int = 3, **fields: Any) -> RunSpec:
+    """Return :func:`spec_dict`, validated."""
+    return RunSpec.model_validate(spec_dict(n_tasks, **fields))
+
+
+def make_result(
+    individual: int, scores: Sequence[float | None], evaluation: int = 0, items: int = 1, **fields: Any
+) -> Result:
+    """Return a result whose task k has ``items`` items that all score ``scores[k]``; None: no score."""
+    evaluations = tuple(
+        TaskEvaluation(
+            task=f"task-{k}",
+            split="search",
+            outcomes=tuple(
+                ItemOutcome(item=f"{k}-{n}", score=score, reason="sandbox down" if score is None else None)
+                for n in range(items)
+            ),
+        )
+        for k, score in enumerate(scores)
+    )
+    return Result(id=individual, evaluation=evaluation, genome_sha256="0" * 64, evaluations=evaluations, **fields)
