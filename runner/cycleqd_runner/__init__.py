@@ -1,0 +1,1 @@
+"""Everything that touches models and model-written code: basis, engines, tasks, sandbox, roles, command."""

@@ -1,0 +1,157 @@
+"""The host process: imports what items need, then forks a supervisor for each request. It runs no code itself.
+
+It is started with an empty environment and one descriptor, the control socket. Each message there carries a socket
+on which one request comes and its answer goes; the end of the control socket is the end of the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import site
+import socket
+import sys
+import traceback
+from typing import NoReturn
+
+from . import linux, processes, wire
+from .providers import PROVIDERS, SLOTS, Missing, Setup, Unsafe
+from .supervisor import supervise
+
+# What short programs import, so that no item pays for it; sqlite3 also needs its C library loaded.
+_PREIMPORTED = (
+    "abc argparse array base64 bisect builtins calendar cmath collections.abc concurrent.futures contextlib copy csv "
+    "dataclasses datetime decimal enum fractions functools hashlib heapq inspect io itertools json linecache locale "
+    "math numbers operator os pathlib pprint queue random re secrets shutil sqlite3 statistics string struct subprocess "
+    "tempfile textwrap threading time traceback types typing unicodedata unittest uuid warnings zlib"
+).split()
+
+
+def main() -> None:
+    """Run the host. ``sys.argv``: the control socket's descriptor and a JSON object with the settings."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
+    linux.close_from(3, control.fileno() - 1)
+    linux.close_from(control.fileno() + 1)
+    provider = PROVIDERS[settings["kind"]](Setup(settings["root"], settings["user"], settings["newest_landlock"]))
+    for name in _PREIMPORTED:
+        importlib.import_module(name)
+    site.setquit()  # exit() and help(), which -S left out with the folders that items must not import from
+    site.sethelper()
+    linux.become_subreaper()
+    try:
+        provider.prepare()
+    except Missing as missing:
+        control.send(wire.pack({"missing": str(missing)}))
+        return
+    gc.collect()
+    gc.freeze()
+    control.send(wire.pack({}))
+    _Host(provider, control).serve()
+
+
+class _Host:
+    """Slots and their supervisors."""
+
+    def __init__(self, provider: Unsafe, control: socket.socket) -> None:
+        self.provider = provider
+        self.control = control
+        self.free = list(range(SLOTS))
+        self.busy: dict[int, tuple[int, int]] = {}
+        """By pidfd: supervisor's pid and slot."""
+
+    def serve(self) -> None:
+        """Fork a supervisor per request until the worker closes the control socket."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        listening = True
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor in self.busy:
+                    poll.unregister(descriptor)
+                    self._ended(descriptor, poll)
+                elif not self._request(poll):
+                    return
+            if listening != bool(self.free):
+                listening = bool(self.free)
+                (poll.register if listening else poll.unregister)(self.control, *([select.POLLIN] if listening else []))
+
+    def _request(self, poll: select.poll) -> bool:
+        message, descriptors, _, _ = socket.recv_fds(self.control, 16, 1)
+        if not message:
+            return False
+        client = socket.socket(fileno=descriptors[0])
+        slot = self.free.pop(0)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            client.sendall(wire.pack({"error": f"fork failed: {error}"}))
+            self.free.append(slot)
+        else:
+            if pid == 0:
+                self._supervise(slot, client)
+            self._watch(poll, pid, slot)
+        client.close()
+        return True
+
+    def _watch(self, poll: select.poll, pid: int, slot: int) -> None:
+        descriptor = os.pidfd_open(pid)
+        self.busy[descriptor] = (pid, slot)
+        poll.register(descriptor, select.POLLIN)
+
+    def _supervise(self, slot: int, client: socket.socket) -> NoReturn:
+        code = 1
+        try:
+            self._forget()
+            supervise(self.provider, slot, client)
+            code = 0
+        except Exception:  # the worker sees the socket's end and tries again; the host cleans the slot
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _forget(self) -> None:
+        """Close, in a child, what belongs to the host."""
+        self.control.close()
+        for descriptor in self.busy:
+            os.close(descriptor)
+
+    def _ended(self, descriptor: int, poll: select.poll) -> None:
+        pid, slot = self.busy.pop(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(pid, 0)
+        if status == 0:
+            self.free.append(slot)
+            return
+        # The supervisor was killed or failed: what it would have killed and removed is now ours to do.
+        known = {pid for pid, _ in self.busy.values()}
+        for orphan in processes.children(os.getpid()):
+            if orphan not in known:
+                for process in (*processes.descendants(orphan), orphan):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(orphan, 0)
+        cleaner = os.fork()
+        if cleaner == 0:
+            self._clean(slot)
+        self._watch(poll, cleaner, slot)
+
+    def _clean(self, slot: int) -> NoReturn:
+        code = 1
+        try:
+            self._forget()
+            owner = self.provider.owner(slot)
+            if owner is not None and not self.provider.own_pids:
+                processes.kill_user(owner)
+            self.provider.leave(slot)
+            code = 0
+        except OSError:  # files may still be in use; the next cleaner tries again
+            traceback.print_exc()
+        finally:
+            os._exit(code)

@@ -1,0 +1,166 @@
+"""What happens in the process of the code between its fork and its first instruction, and how Python source is run."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import contextlib
+import io
+import linecache
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import linux
+from .providers import Unsafe
+
+_MEBIBYTE = 1 << 20
+_OPEN_FILES = 256
+_FILE_NAME = "main.py"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one execution may use; fields and units as in the manifest."""
+
+    timeout_seconds: float
+    memory_mebibytes: int
+    processes: int
+    output_kibibytes: int
+    files_mebibytes: int
+
+
+@dataclass(frozen=True)
+class Code:
+    """What to run: a program with arguments, or Python source."""
+
+    argv: Sequence[str] | None
+    python: str | None
+    mapped_bytes: int
+    """Address space of the zygote."""
+
+
+def start(provider: Unsafe, slot: int, directory: str, code: Code, limits: Limits, setup: int) -> NoReturn:
+    """Run code in this (forked) process. Descriptors 0-2 are the code's already; ``setup`` reports failures."""
+    try:
+        _prepare(provider, slot, directory, code, limits, setup)
+    except BaseException as error:  # whatever it is: the supervisor reports it and the worker tries again
+        os.write(setup, b"E" + repr(error).encode(errors="replace")[:4000])
+        os._exit(1)
+    if code.argv is not None:
+        _execute(code.argv, _environment(directory))
+    _interpret(code.python or "", directory, provider.setup.library)
+
+
+def _prepare(provider: Unsafe, slot: int, directory: str, code: Code, limits: Limits, setup: int) -> None:
+    os.setsid()
+    os.umask(0o022)
+    os.chdir(directory)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_DFL)
+    set_limit(resource.RLIMIT_CORE, 0)
+    set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    set_limit(resource.RLIMIT_FSIZE, limits.files_mebibytes * _MEBIBYTE)
+    set_limit(resource.RLIMIT_CPU, int(limits.timeout_seconds) + 1)
+    set_limit(resource.RLIMIT_NPROC, provider.processes_limit(limits.processes))
+    provider.confine(slot, directory)
+    # A Python item starts inside the zygote, whose own mappings are not the item's use of memory.
+    own = code.mapped_bytes if code.python is not None else 0
+    set_limit(resource.RLIMIT_AS, limits.memory_mebibytes * _MEBIBYTE + own)
+    linux.close_from(3)
+
+
+def set_limit(kind: int, value: int) -> None:
+    """Set soft and hard limit, the hard one never above what it is."""
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def mapped_bytes() -> int:
+    """Return the size of this process' address space."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+
+
+def _environment(directory: str) -> dict[str, str]:
+    """Return the whole environment of the code. The fixed hash seed makes sets print alike in every process."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": directory,
+        "TMPDIR": directory,
+        "PWD": directory,
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def _execute(argv: Sequence[str], environment: dict[str, str]) -> NoReturn:
+    for name in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, programs expect the default
+        signal.signal(name, signal.SIG_DFL)
+    code = 126
+    try:
+        os.execvpe(argv[0], list(argv), environment)
+    except FileNotFoundError as error:
+        code, message = 127, str(error)
+    except (OSError, ValueError) as error:  # not executable, too long, a NUL or half a character in an argument
+        message = str(error)
+    with contextlib.suppress(OSError):
+        os.write(2, f"{argv[0]}: {message}\n".encode(errors="backslashreplace"))
+    os._exit(code)
+
+
+def _interpret(source: str, directory: str, library: str) -> NoReturn:
+    """Run source as ``python main.py`` would, in a fresh ``__main__``, without starting an interpreter."""
+    os.environ.clear()
+    os.environ.update(_environment(directory))
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(open(0, "rb"), encoding="utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(open(1, "wb"), encoding="utf-8")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
+        open(2, "wb", buffering=0), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+    sys.argv = [_FILE_NAME]
+    sys.path = [directory, library, os.path.join(library, "lib-dynload")]
+    sys.dont_write_bytecode = True
+    package = __name__.partition(".")[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __file__=_FILE_NAME)
+    sys.modules["__main__"] = main
+    linecache.cache[_FILE_NAME] = (len(source), None, source.splitlines(keepends=True), _FILE_NAME)
+    code = _guarded(lambda: exec(compile(source, _FILE_NAME, "exec", dont_inherit=True), main.__dict__))  # noqa: S102
+    # What an interpreter does at its end: wait for threads, run atexit functions, flush.
+    code = _guarded(threading._shutdown) or code  # type: ignore[attr-defined]
+    code = _guarded(atexit._run_exitfuncs) or code
+    code = _guarded(sys.stdout.flush) or code
+    os._exit(code & 0xFF)
+
+
+def _guarded(run: object) -> int:
+    """Call ``run`` and return the exit code that its exception, if any, stands for."""
+    try:
+        run()  # type: ignore[operator]
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException as error:  # as the interpreter does: print it and end with 1
+        trace = error.__traceback__
+        for _ in range(2):  # our own frames are none of the code's business
+            trace = trace.tb_next if trace else None
+        if sys.excepthook is sys.__excepthook__:
+            traceback.print_exception(error.with_traceback(trace))  # unlike the hook, it finds the source in linecache
+        else:
+            sys.excepthook(type(error), error, trace)
+        return 1
+    return 0

@@ -1,0 +1,92 @@
+"""Finding and killing all processes that descend from an execution, also those that tried to get away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from . import linux
+
+_MAX_SECONDS = 20.0
+"""How long killing may take; a fork bomb of thousands takes about one."""
+
+
+class CannotKill(Exception):
+    """Processes of an execution survived; the supervisor's slot must not be used again as if it were clean."""
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes whose parent is ``pid``."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # the process ended, or a kernel without CONFIG_PROC_CHILDREN
+        return [child for child, parent in _parents().items() if parent == pid]
+    except OSError:
+        return []
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+    return parents
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all processes below ``pid``."""
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        below = children(pending.pop())
+        found += below
+        pending += below
+    return found
+
+
+def threads_below(pid: int) -> int:
+    """Return the number of threads of all processes below ``pid``."""
+    count = 0
+    for process in descendants(pid):
+        with contextlib.suppress(OSError):
+            count += len(os.listdir(f"/proc/{process}/task"))
+    return count
+
+
+def kill_user(user: int) -> None:
+    """Kill every process of a user at once, so that none can fork while others are being killed."""
+    helper = os.fork()
+    if helper == 0:
+        try:
+            linux.drop_user(user)
+            os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.waitpid(helper, 0)
+
+
+def kill_and_reap(user: int | None) -> None:
+    """Kill and reap all descendants of this process, which must be a subreaper without children to keep.
+
+    Raises CannotKill.
+    """
+    deadline = time.monotonic() + _MAX_SECONDS
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            continue
+        if time.monotonic() > deadline:
+            raise CannotKill("processes of the execution do not die")
+        if user is not None:
+            kill_user(user)
+        for process in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.001)

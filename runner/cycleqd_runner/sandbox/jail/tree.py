@@ -1,0 +1,166 @@
+"""The fresh directory of one execution: write it, measure it while code runs in it, collect it, remove it.
+
+Whatever is found there was made by model-written code: links are never followed, only regular files are opened,
+and nothing here recurses, so depth and odd permissions do no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+MAX_ENTRIES = 4096
+"""Files, folders and links that one execution may have; more counts as the limit on files."""
+MAX_DEPTH = 64
+"""Folders below this depth are not collected."""
+_LONG_PATH = 3500
+"""Bytes; beyond it a path soon stops being a path (PATH_MAX), so nesting that deep counts as the limit on files."""
+_BLOCK = 512
+"""Unit of ``st_blocks``, bytes."""
+
+Entry = tuple[str, str, int, str, bytes]
+"""Relative path, kind (file, directory, symlink, other), permission bits, link target, content."""
+
+
+def write(
+    top: str,
+    files: Iterable[tuple[str, bytes]],
+    directories: Sequence[str],
+    executable: Sequence[str],
+    owner: int | None,
+) -> None:
+    """Fill the fresh directory. ``owner`` (uid and gid) gets all of it, also the directory itself."""
+    made = {""}
+
+    def make(path: str) -> None:
+        if path not in made:
+            make(os.path.dirname(path))
+            os.mkdir(os.path.join(top, path), 0o755)
+            made.add(path)
+
+    for path in directories:
+        make(path.strip("/"))
+    for path, content in files:
+        make(os.path.dirname(path))
+        mode = 0o755 if path in executable else 0o644
+        descriptor = os.open(os.path.join(top, path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        made.add(path)
+    if owner is not None:
+        for path in made:
+            os.chown(os.path.join(top, path), owner, owner)
+
+
+def measure(top: str) -> tuple[int, int]:
+    """Return (bytes on disk, entries). More than :data:`MAX_ENTRIES` entries are not counted to the end."""
+    size = count = 0
+    pending = [top]
+    while pending and count <= MAX_ENTRIES:
+        path = pending.pop()
+        if len(path) > _LONG_PATH:
+            return size, MAX_ENTRIES + 1
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    count += 1
+                    if count > MAX_ENTRIES:
+                        break
+                    size += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except OSError:  # went away while we looked, or closed to us for the moment
+            continue
+    return size, count
+
+
+def collect(top: str, budget: int) -> tuple[list[Entry], bool]:
+    """Return the final state of the tree and whether it is complete.
+
+    Contents beyond ``budget`` bytes in total, entries beyond :data:`MAX_ENTRIES` and folders deeper than
+    :data:`MAX_DEPTH` are left out. Nothing may run in the directory any more.
+    """
+    entries: list[Entry] = []
+    complete = True
+    pending = [("", top, 0)]
+    while pending:
+        relative, absolute, depth = pending.pop()
+        for name in sorted(_opened_up(absolute, os.listdir)):
+            if len(entries) >= MAX_ENTRIES:
+                return entries, False
+            path, inner = os.path.join(absolute, name), os.path.join(relative, name)
+            status = os.lstat(path)
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISDIR(status.st_mode):
+                entries.append((inner, "directory", mode, "", b""))
+                if depth < MAX_DEPTH:
+                    pending.append((inner, path, depth + 1))
+                else:
+                    complete = False
+            elif stat.S_ISLNK(status.st_mode):
+                entries.append((inner, "symlink", mode, os.readlink(path), b""))
+            elif stat.S_ISREG(status.st_mode):
+                content = b""
+                if status.st_size <= budget:
+                    content = _opened_up(path, _read)
+                    budget -= status.st_size
+                else:
+                    complete = False
+                entries.append((inner, "file", mode, "", content))
+            else:
+                entries.append((inner, "other", mode, "", b""))
+    return entries, complete
+
+
+def _read(path: str) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return file.read()
+
+
+def _opened_up(path: str, read: Callable[[str], _Result]) -> _Result:
+    """Return ``read(path)``; whoever closed the path to its owner (chmod 000) must not close it to us."""
+    try:
+        return read(path)
+    except PermissionError:
+        os.chmod(path, 0o700)
+        return read(path)
+
+
+def remove(top: str) -> None:
+    """Remove the directory with all its content, however deep and whatever its permissions.
+
+    Folders that are not empty are first moved up to ``top``, so paths stay short at any depth.
+    """
+    moved = _names()
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        os.chmod(path, 0o700)
+        for name in os.listdir(path):
+            child = os.path.join(path, name)
+            if not stat.S_ISDIR(os.lstat(child).st_mode):
+                os.unlink(child)
+                continue
+            try:
+                os.rmdir(child)
+            except OSError:  # not empty, or closed
+                os.chmod(child, 0o700)
+                target = os.path.join(top, next(moved))
+                os.rename(child, target)
+                pending.append(target)
+        if path != top:
+            os.rmdir(path)
+    os.rmdir(top)
+
+
+def _names() -> Iterator[str]:
+    """Names that code in the sandbox could not have chosen in advance."""
+    token = os.urandom(8).hex()
+    number = 0
+    while True:
+        number += 1
+        yield f".removing-{token}-{number}"

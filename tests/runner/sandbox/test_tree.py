@@ -1,0 +1,64 @@
+"""Writing, measuring, collecting and removing the fresh directory, on its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cycleqd_runner.sandbox.jail import tree
+
+
+def test_written_tree_is_collected_alike(tmp_path: Path) -> None:
+    """What is written comes back, parents included."""
+    tree.write(str(tmp_path), [("a/b/f", b"1"), ("x", b"2")], ["e"], ["x"], None)
+    entries, complete = tree.collect(str(tmp_path), 100)
+    assert complete
+    assert {entry[0]: entry[1:] for entry in entries} == {
+        "a": ("directory", 0o755, "", b""),
+        "a/b": ("directory", 0o755, "", b""),
+        "a/b/f": ("file", 0o644, "", b"1"),
+        "e": ("directory", 0o755, "", b""),
+        "x": ("file", 0o755, "", b"2"),
+    }
+
+
+def test_collect_keeps_to_its_budget(tmp_path: Path) -> None:
+    """Contents beyond the budget are left out and the tree is called incomplete."""
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "b").write_bytes(b"12345")
+    entries, complete = tree.collect(str(tmp_path), 7)
+    assert ([entry[4] for entry in entries], complete) == ([b"12345", b""], False)
+
+
+def test_measure_counts_blocks_and_entries(tmp_path: Path) -> None:
+    """Sizes are those on disk; links are counted, not followed."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(bytes(100_000))
+    (tmp_path / "link").symlink_to("/usr")
+    size, entries = tree.measure(str(tmp_path))
+    assert 100_000 <= size < 130_000
+    assert entries == 3
+
+
+def test_remove_takes_what_was_made_hard_to_remove(tmp_path: Path) -> None:
+    """Nesting deeper than any path, closed folders, links to folders: all gone, the links' targets stay."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.getcwd()
+    try:
+        os.chdir(top)
+        os.symlink(outside, "link")
+        for _ in range(700):
+            os.mkdir("folder")
+            Path("file").touch()
+            os.chdir("folder")
+        Path("last").touch(mode=0)
+    finally:
+        os.chdir(here)
+    (top / "folder").chmod(0)
+    tree.remove(str(top))
+    assert not top.exists()
+    assert (outside / "kept").exists()
