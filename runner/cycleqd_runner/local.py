@@ -27,6 +27,7 @@ from cycleqd.report import Report
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.orders import Order, Outcome
+from cycleqd_runner.unsupported import refuse_unsupported
 
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
@@ -125,9 +126,11 @@ class LocalRun:
             RunMismatch: the store holds another run.
             CycleQDError: a worker met something that trying again does not help.
         """
+        refuse_unsupported(self.run.spec)
         probe(self.store)
         claim(self.store, self.run)
-        async with self._stopping_workers():
+        deadline = self.run.spec.active_deadline_seconds
+        async with self._stopping_workers(), asyncio.timeout(deadline):
             while True:
                 self._log.refresh()
                 self._log.compact()

@@ -36,6 +36,7 @@ from cycleqd_runner.local_copies import model_folder, read_data, store_folder
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.tasks.contract import Evaluator, Item
 from cycleqd_runner.tasks.registry import make_evaluator
+from cycleqd_runner.unsupported import refuse_unsupported
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
@@ -66,6 +67,7 @@ class Session:
         self.store = store
         self.identity = read_identity(store)
         self.spec = read_spec(store)
+        refuse_unsupported(self.spec)
         self.log = ResultLog(store)
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)

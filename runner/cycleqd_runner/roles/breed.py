@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from cycleqd import keys
 from cycleqd.cycle import child_id
 from cycleqd.emitter import Emitter, Paper, Proposal
-from cycleqd.errors import UnsupportedHere
 from cycleqd.fold import Population
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
@@ -33,7 +32,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
         ids: ascending.
         sandbox: for model-written code.
     """
-    emitter = make_emitter(session)
+    emitter: Emitter = Paper(session.spec, session.layout)
     for individual in ids:
         start = time.perf_counter()
         population = await _population_for(session, individual)
@@ -63,15 +62,6 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
             versions={**session.versions, "sandbox": sandbox.name},
         )
         write_result(session.store, result, assessment.transcripts)
-
-
-def make_emitter(session: Session) -> Emitter:
-    """Return the emitter that the manifest asks for."""
-    if session.spec.search.emitter.type != "Paper":
-        raise UnsupportedHere(
-            f"This version has no {session.spec.search.emitter.type} emitter: set spec.search.emitter.type to Paper."
-        )
-    return Paper(session.spec, session.layout)
 
 
 def _propose(session: Session, emitter: Emitter, individual: int, population: Population) -> Proposal:

@@ -1,0 +1,23 @@
+"""What the schema knows and this version cannot do yet: refused before anything is computed, never ignored."""
+
+from __future__ import annotations
+
+from cycleqd.api import RunSpec
+from cycleqd.errors import UnsupportedHere
+
+
+def refuse_unsupported(spec: RunSpec) -> None:
+    """Refuse a manifest that asks for what this version lacks.
+
+    Raises:
+        UnsupportedHere: one sentence about the first such wish.
+    """
+    wishes = {
+        "search.emitter.type Guided": spec.search.emitter.type == "Guided",
+        "search.racing.enabled true": spec.search.racing.enabled,
+        "report.benchmarks": bool(spec.report.benchmarks),
+        "engine.args.concurrentChildren above 1": spec.engine.args.concurrent_children > 1,
+    }
+    for wish, is_made in wishes.items():
+        if is_made:
+            raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
