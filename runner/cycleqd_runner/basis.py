@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from cycleqd.errors import BadData, BadModel
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cycleqd.errors import BadData, BadModel
 from cycleqd_runner import householder
 from cycleqd_runner.checkpoints import TensorSource, sha256
 from cycleqd_runner.safetensors_file import Stored, read_header

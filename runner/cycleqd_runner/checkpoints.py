@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from cycleqd.errors import BadModel, near_misses
 
+from cycleqd.errors import BadModel, near_misses
 from cycleqd_runner.safetensors_file import Stored, read_header
 
 INDEX = "model.safetensors.index.json"

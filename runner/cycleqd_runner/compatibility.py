@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from cycleqd.errors import BadModel, near_misses
 
+from cycleqd.errors import BadModel, near_misses
 from cycleqd_runner.checkpoints import LM_HEAD, Checkpoint, read_json
 from cycleqd_runner.lora import Adapter
 

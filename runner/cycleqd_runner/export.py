@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
+
 from cycleqd.errors import BadData, NoSpace, UnsupportedHere
 from cycleqd.genome import Genome
-
 from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint
 from cycleqd_runner.lora import CONFIG, PREFIX, WEIGHTS
 from cycleqd_runner.materialise import Materialiser

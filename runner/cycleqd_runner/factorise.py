@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 import torch
-from cycleqd.errors import BadModel
 
+from cycleqd.errors import BadModel
 from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from cycleqd.errors import BadManifest, BadModel
 from cycleqd.genome import Form, Genome, Layout, Matrix, expert_genome
-
 from cycleqd_runner.basis import Basis, BasisManifest
 
 

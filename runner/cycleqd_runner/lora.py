@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cycleqd.errors import BadModel, near_misses
 
+from cycleqd.errors import BadModel, near_misses
 from cycleqd_runner.checkpoints import read_json, sha256
 from cycleqd_runner.safetensors_file import Stored, read_header
 

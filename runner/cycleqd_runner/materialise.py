@@ -14,15 +14,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from cycleqd.errors import BadData
 from cycleqd.genome import Genome, Layout, Vector
-
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.layouts import joint_basis
 
-_BLOCK = 1 << 22
-"""Numbers of a task vector that are converted at a time (16 MiB of float32)."""
+_ROWS = 256
+"""Rows of a task vector that are converted at a time: few beside a tensor, enough for an efficient product."""
 
 
 class Materialiser:
@@ -164,10 +164,9 @@ class Materialiser:
         old = self.base.tensor(name).to(self._device)
         if own.shape[0] < own.shape[1]:
             own, old, total = own.T, old.T, total.T
-        rows = max(1, _BLOCK // own.shape[1])
-        for first in range(0, own.shape[0], rows):
-            block = slice(first, first + rows)
-            tau = own[block].to(self._arithmetic) - old[block].to(self._arithmetic)
+        for first in range(0, own.shape[0], _ROWS):
+            block = slice(first, first + _ROWS)
+            tau = own[block].to(self._arithmetic, copy=True).sub_(old[block])
             if projector is not None:
                 total[block].addmm_(tau, projector)
             if centre:

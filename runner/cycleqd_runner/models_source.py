@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cycleqd.errors import AccessDenied, BadManifest, BadModel, StoreUnreachable, UnsupportedHere
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -18,6 +17,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+from cycleqd.errors import AccessDenied, BadManifest, BadModel, StoreUnreachable, UnsupportedHere
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 """Files of a model repository that are worth downloading: no pickles, no GGUF, no pictures."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from cycleqd.errors import BadModel
 
 DTYPES: dict[str, torch.dtype] = {

@@ -25,7 +25,7 @@ def save_llama(
     folder: Path, seed: int = 0, *, dtype: torch.dtype = torch.bfloat16, shard: str = "50GB", **config: Any
 ) -> Path:
     """Save a random two-layer Llama of 64 tokens (with a wide, a tall and a square matrix) and return its folder."""
-    settings = {
+    settings: dict[str, Any] = {
         "vocab_size": len(WORDS),
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -76,7 +76,12 @@ def save_adapter(
         config: of LoraConfig; r = 2 on q_proj, v_proj and down_proj unless told.
     """
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    settings = {"r": 2, "lora_alpha": 6, "target_modules": ["q_proj", "v_proj", "down_proj"], "task_type": "CAUSAL_LM"}
+    settings: dict[str, Any] = {
+        "r": 2,
+        "lora_alpha": 6,
+        "target_modules": ["q_proj", "v_proj", "down_proj"],
+        "task_type": "CAUSAL_LM",
+    }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         peft = get_peft_model(model, LoraConfig(**(settings | config)))
@@ -87,7 +92,7 @@ def save_adapter(
     if change:
         with torch.no_grad():
             change(peft)
-    peft.save_pretrained(folder)
+    peft.save_pretrained(str(folder))
     return folder
 
 

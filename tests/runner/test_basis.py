@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import PeftModel
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
 from cycleqd.errors import BadData, BadManifest, BadModel
 from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, Basis, is_matrix
@@ -15,17 +21,13 @@ from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.factorise import factorise
 from cycleqd_runner.layouts import expert_genomes, joint_basis, layout_of
 from cycleqd_runner.lora import Adapter
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from peft import PeftModel
-from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
-
 from tests.runner.models import fine_tune, save_adapter, save_llama, save_matrices
 
 
 def _orthonormal(d: int, r: int, seed: int = 0) -> torch.Tensor:
-    return torch.linalg.qr(torch.randn(d, r, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))[0]
+    generator = torch.Generator().manual_seed(seed)
+    columns: torch.Tensor = torch.linalg.qr(torch.randn(d, r, dtype=torch.float64, generator=generator))[0]
+    return columns
 
 
 class TestHouseholder:

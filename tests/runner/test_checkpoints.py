@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
 from cycleqd.errors import BadManifest, BadModel, StoreUnreachable, UnsupportedHere
 from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint, require_finite
 from cycleqd_runner.models_source import resolve
 from cycleqd_runner.safetensors_file import Planned, read_header, write_file
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
-
 from tests.runner.models import save_llama
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from cycleqd.errors import BadModel
 from cycleqd_runner.checkpoints import SINGLE, Checkpoint
 from cycleqd_runner.compatibility import check, check_base, open_expert
 from cycleqd_runner.lora import CONFIG, WEIGHTS, Adapter
-from safetensors.torch import load_file, save_file
-
 from tests.runner.models import WORDS, fine_tune, save_adapter, save_llama, save_tokenizer
 
 
