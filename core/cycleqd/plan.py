@@ -112,12 +112,18 @@ def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
     """Cut the children nobody works on into one block per free worker.
 
     Guided self-scheduling: a block is the remaining work's share of one worker, halved, at most ``childrenPerJob``; so
-    blocks shrink towards the end and nobody waits for a straggler. Blocks that start together are interleaved, so that
-    in strict runs, where a child waits for the results ``lag`` ids before it, workers advance side by side.
+    blocks shrink towards the end and nobody waits for a straggler.
+
+    In strict runs a child waits for the results ``lag`` ids before it, so workers must advance side by side: blocks
+    that start together are interleaved, and a worker that is ready early waits for the others instead of starting a
+    block beyond theirs. What a dead worker left behind is handed out at once, because the others wait for it.
     """
     claimed = {individual for work in observed.running for individual in work.ids}
     open_ids = [individual for individual in _missing_children(spec, observed) if individual not in claimed]
+    if spec.search.strict and claimed:
+        open_ids = [individual for individual in open_ids if individual < max(claimed)]
     shares = spec.workers.parallelism * (2 if spec.workers.parallelism > 1 else 1)
     size = min(spec.workers.children_per_job, max(SMALLEST_BLOCK, math.ceil(len(open_ids) / shares)))
-    blocks = [tuple(open_ids[: size * free][worker::free]) for worker in range(free)]
-    return tuple(Work("breed", ids=ids) for ids in blocks if ids)
+    chosen = open_ids[: size * free]
+    blocks = math.ceil(len(chosen) / size)
+    return tuple(Work("breed", ids=tuple(chosen[block::blocks])) for block in range(blocks))
