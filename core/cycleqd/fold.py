@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -82,12 +81,12 @@ class Population:
 
 def fold(entries: Iterable[Entry], n_experts: int, grid: Grid) -> Population:
     """Return the population of a set of results; duplicates change nothing."""
-    unique = {(entry.id, entry.evaluation): entry for entry in entries}
-    scored = [unique[key] for key in sorted(unique) if unique[key].scores is not None]
-    ids: list[int] = []
-    scores: list[npt.NDArray[np.float64]] = []
-    for individual, evaluations in groupby(scored, key=lambda entry: entry.id):
-        ids.append(individual)
-        scores.append(np.mean([entry.scores for entry in evaluations if entry.scores is not None], axis=0))
-    table = np.array(scores) if scores else np.empty((0, 0))
-    return Population(np.array(ids, np.int64), table, n_experts, grid)
+    unique = {(entry.id, entry.evaluation): entry.scores for entry in entries}
+    scored = [(individual, scores) for (individual, _), scores in sorted(unique.items()) if scores is not None]
+    if not scored:
+        return Population(np.empty(0, np.int64), np.empty((0, 0)), n_experts, grid)
+    everyone = np.array([individual for individual, _ in scored], np.int64)
+    table = np.array([scores for _, scores in scored], np.float64)
+    ids, starts, evaluations = np.unique(everyone, return_index=True, return_counts=True)
+    means = np.add.reduceat(table, starts, axis=0) / evaluations[:, None]
+    return Population(ids, means, n_experts, grid)

@@ -35,7 +35,8 @@ class ResultLog:
     Attributes:
         store: of the run.
         entries: by key.
-        damaged: what is wrong with the objects that are not results, by key; reported, never fatal.
+        damaged: what is wrong with the objects that are not results, by key; reported, never fatal. They are read
+            again each time, because the child is bred again and its result replaces the damaged one.
         quarantined: ids of children that were given up because they kill their workers.
     """
 
@@ -50,7 +51,7 @@ class ResultLog:
         if not self.entries:
             self._read_compaction()
         before = len(self.entries)
-        fresh = [key for key in self.store.list(keys.RESULTS) if key not in self.entries and key not in self.damaged]
+        fresh = [key for key in self.store.list(keys.RESULTS) if key not in self.entries]
         if len(fresh) > 1:
             with ThreadPoolExecutor(min(READERS, len(fresh))) as readers:
                 list(readers.map(self._read, fresh))
@@ -66,6 +67,7 @@ class ResultLog:
             if identity != (result.id, result.evaluation):
                 raise BadData(f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside.")
             self.entries[key] = entry_of(result)
+            self.damaged.pop(key, None)
         except BadData as error:
             self.damaged[key] = str(error)
 
