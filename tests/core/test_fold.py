@@ -1,0 +1,104 @@
+"""The fold: a pure function of the set of results."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cycleqd.api.search import Archive as Grid
+from cycleqd.fold import Entry, Population, entry_of, fold
+from tests.core.support import make_result
+
+GRID = Grid(bins=4)
+EXPERTS = [Entry(id=k, evaluation=0, scores=tuple(0.75 if k == j else 0.25 for j in range(3))) for k in range(3)]
+
+
+def _same(one: Population, other: Population) -> bool:
+    parts = [(one.ids, other.ids), (one.scores, other.scores)]
+    for mine, theirs in zip(one.archives, other.archives, strict=True):
+        parts += [(mine.cells, theirs.cells), (mine.members, theirs.members), (mine.scores, theirs.scores)]
+        parts += [(mine.edges, theirs.edges)]
+    return all(a.tobytes() == b.tobytes() and a.shape == b.shape for a, b in parts)
+
+
+scores = st.none() | st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3)
+entries = st.dictionaries(st.tuples(st.integers(3, 30), st.integers(0, 2)), scores, max_size=50).map(
+    lambda table: EXPERTS + [Entry(id=i, evaluation=n, scores=s) for (i, n), s in table.items()]
+)
+
+
+@given(results=entries, seed=st.integers(0, 1000))
+def test_order_does_not_matter(results: list[Entry], seed: int) -> None:
+    shuffled = random.Random(seed).sample(results, len(results))
+    assert _same(fold(results, 3, GRID), fold(shuffled, 3, GRID))
+
+
+@given(results=entries, seed=st.integers(0, 1000))
+def test_repetition_does_not_matter(results: list[Entry], seed: int) -> None:
+    repeated = results + random.Random(seed).choices(results, k=20)
+    assert _same(fold(results, 3, GRID), fold(repeated, 3, GRID))
+
+
+@given(results=entries, cut=st.integers(3, 31))
+def test_two_halves_offered_one_after_the_other_give_the_whole(results: list[Entry], cut: int) -> None:
+    whole = fold(results, 3, GRID)
+    early, late = fold([e for e in results if e.id < cut], 3, GRID), fold([e for e in results if e.id >= cut], 3, GRID)
+    for archive, first in zip(whole.archives, early.archives, strict=True):
+        both = first.admit(late.ids, late.scores) if len(late.ids) else first
+        np.testing.assert_array_equal(both.grid(), archive.grid())
+        np.testing.assert_array_equal(both.scores, archive.scores)
+
+
+@given(results=entries, cut=st.integers(3, 31))
+def test_first_is_the_fold_of_the_early_ids(results: list[Entry], cut: int) -> None:
+    assert _same(fold(results, 3, GRID).first(cut), fold([e for e in results if e.id < cut], 3, GRID))
+
+
+def test_all_evaluations_of_an_individual_count() -> None:
+    lucky = Entry(id=3, evaluation=0, scores=(1.0, 0.5, 0.5))
+    again = [Entry(id=3, evaluation=n, scores=(0.25, 0.5, 0.5)) for n in (1, 2)]
+    population = fold([*EXPERTS, lucky, *again], 3, GRID)
+    assert population.scores[3].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_experts_are_offered_before_children_with_the_same_scores() -> None:
+    twins = [Entry(id=3 + k, evaluation=0, scores=EXPERTS[k].scores) for k in range(3)]
+    population = fold([*twins, *EXPERTS], 3, GRID)
+    assert {int(member) for archive in population.archives for member in archive.members} == {0, 1, 2}
+
+
+def test_an_individual_with_unscored_items_is_compared_with_nobody() -> None:
+    unscored = entry_of(make_result(3, [1.0, None, 1.0]))
+    assert unscored.scores is None
+    assert _same(fold([*EXPERTS, unscored], 3, GRID), fold(EXPERTS, 3, GRID))
+
+
+def test_an_unscored_evaluation_leaves_the_scored_ones_alone() -> None:
+    good = Entry(id=3, evaluation=0, scores=(0.5, 0.5, 0.5))
+    unscored = Entry(id=3, evaluation=1, scores=None)
+    assert _same(fold([*EXPERTS, good, unscored], 3, GRID), fold([*EXPERTS, good], 3, GRID))
+
+
+def test_no_archives_before_all_experts_have_scores() -> None:
+    child = Entry(id=3, evaluation=0, scores=(0.5, 0.5, 0.5))
+    for missing in range(3):
+        population = fold([child, *(e for e in EXPERTS if e.id != missing)], 3, GRID)
+        assert not population.ready
+        assert population.archives == ()
+        assert population.coverage == 0.0
+    assert fold([], 3, GRID).archives == ()
+
+
+def test_limits_come_from_the_experts_alone() -> None:
+    child = Entry(id=3, evaluation=0, scores=(1.0, 1.0, 0.0))
+    population = fold([*EXPERTS, child], 3, Grid())
+    np.testing.assert_allclose(population.limits, [[0.25 * 0.85, 0.75 * 1.15]] * 3)
+
+
+def test_every_child_is_offered_to_every_archive() -> None:
+    best = Entry(id=3, evaluation=0, scores=(1.0, 1.0, 1.0))
+    population = fold([*EXPERTS, best], 3, GRID)
+    assert all(3 in archive.members for archive in population.archives)
