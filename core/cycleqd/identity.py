@@ -53,15 +53,24 @@ def claim(store: ObjectStore, run: CycleQDRun) -> RunIdentity:
     )
     if not store.put_once(keys.RUN, identity.model_dump_json(indent=1).encode()):
         identity = read_identity(store)
-        difference = _first_difference(immutable_part(RunSpec.model_validate(identity.spec)), immutable_part(run.spec))
-        if difference:
-            path, before, now = difference
-            raise RunMismatch(
-                f"{store.uri} holds the run {identity.name} with {path} = {before!r}, but the manifest says {now!r}: "
-                "use another storage.uri, or the manifest that the run was started with."
-            )
+        check_same_run(store, identity, run.spec)
     store.put(keys.SPEC, run.spec.model_dump_json(by_alias=True, indent=1).encode())
     return identity
+
+
+def check_same_run(store: ObjectStore, identity: RunIdentity, spec: RunSpec) -> None:
+    """Refuse a manifest that is not the one that the run in ``store`` was started with.
+
+    Raises:
+        RunMismatch: an immutable field differs.
+    """
+    difference = _first_difference(immutable_part(RunSpec.model_validate(identity.spec)), immutable_part(spec))
+    if difference:
+        path, before, now = difference
+        raise RunMismatch(
+            f"{store.uri} holds the run {identity.name} with {path} = {before!r}, but the manifest says {now!r}: "
+            "use another storage.uri, or the manifest that the run was started with."
+        )
 
 
 def read_identity(store: ObjectStore) -> RunIdentity:

@@ -1,0 +1,152 @@
+"""What a run will need, looked at before it starts: one finding per need. Nothing is printed here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cycleqd import keys
+from cycleqd.api import RunSpec
+from cycleqd.api.tasks import Task
+from cycleqd.errors import CycleQDError, UnsupportedHere
+from cycleqd.identity import check_same_run, read_identity
+from cycleqd.splits import make_splits
+from cycleqd.store import open_store
+from cycleqd.store.transfer import probe
+from cycleqd_runner.unsupported import refuse_unsupported
+
+Mark = Literal["ok", "warning", "missing"]
+
+ADVISED_SEARCH_ITEMS = 48
+"""Fewer search items a task crown lucky children: the standard error of a score of .5 is then above .07."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: a few words.
+        mark: whether it is as a run needs it.
+        sentence: what was found, or what to change.
+    """
+
+    what: str
+    mark: Mark
+    sentence: str
+
+
+def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
+    """Yield one finding after another.
+
+    Args:
+        spec: of the run.
+        quick: leave out models and engine, so that nothing is downloaded and torch is not needed.
+    """
+    yield _look("this version", lambda: _version(spec))
+    yield _look("storage", lambda: _storage(spec))
+    yield _look("sandbox", lambda: _sandbox(spec))
+    for task in spec.tasks:
+        yield _look(f"task {task.name}", lambda task=task: _items(task, spec))  # type: ignore[misc]
+        if task.items.search < ADVISED_SEARCH_ITEMS:
+            advice = (
+                f"{task.items.search} search items crown lucky children: {ADVISED_SEARCH_ITEMS} or more are advised."
+            )
+            yield Finding(f"task {task.name}", "warning", advice)
+    if not quick:
+        yield _look("engine", lambda: _engine(spec))
+        yield from _models(spec)
+
+
+def _look(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, "ok", look())
+    except CycleQDError as error:
+        return Finding(what, "missing", str(error))
+
+
+def _version(spec: RunSpec) -> str:
+    refuse_unsupported(spec)
+    return "It can do all that the manifest asks for."
+
+
+def _storage(spec: RunSpec) -> str:
+    store = open_store(spec.storage.uri)
+    probe(store)
+    if not store.exists(keys.RUN):
+        return f"{store.uri} can be written and is free."
+    identity = read_identity(store)
+    check_same_run(store, identity, spec)
+    return f"{store.uri} can be written and holds this run: `cycleqd run` goes on with it."
+
+
+def _sandbox(spec: RunSpec) -> str:
+    from cycleqd_runner.sandbox import available  # noqa: PLC0415
+
+    found = available()
+    kinds = ("Namespaces", "Landlock") if spec.sandbox == "Auto" else (spec.sandbox,)
+    chosen = next((kind for kind in kinds if found[kind] == "available"), None)
+    if chosen is None:
+        reasons = "; ".join(f"{kind}: {found[kind]}" for kind in kinds)
+        raise UnsupportedHere(
+            f"Model-written code cannot be kept in on this machine ({reasons}): run elsewhere, or accept the risk with "
+            "spec.sandbox: Unsafe."
+        )
+    if chosen == "Unsafe":
+        return "Model-written code runs without a sandbox (spec.sandbox: Unsafe)."
+    return f"Model-written code runs in {chosen}."
+
+
+def _items(task: Task, spec: RunSpec) -> str:
+    from cycleqd_runner.local_copies import read_data  # noqa: PLC0415
+    from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415
+
+    items = make_evaluator(task.evaluator, read_data).items()
+    seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
+    make_splits(task.name, seen, unseen, either, task.items, spec.search.seed)
+    sizes = task.items
+    return (
+        f"{len(items)} {task.evaluator.type} items are enough for {sizes.search} search, {sizes.validation} validation "
+        f"and {sizes.test} test items."
+    )
+
+
+def _engine(spec: RunSpec) -> str:
+    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedHere(f"{' and '.join(missing)} are not installed: install cycleqd[runner].")
+    if spec.engine.type == "VLLM":
+        raise UnsupportedHere("This build of cycleqd has no VLLM engine: set spec.engine.type to Transformers.")
+    return (
+        f"Transformers {importlib.metadata.version('transformers')} with torch {importlib.metadata.version('torch')}."
+    )
+
+
+def _models(spec: RunSpec) -> Iterator[Finding]:
+    """Yield what is to be said about base and experts. Only headers and tokenizers are read."""
+    from cycleqd_runner.checkpoints import Checkpoint  # noqa: PLC0415 - torch
+    from cycleqd_runner.compatibility import check, check_base, open_expert  # noqa: PLC0415 - torch
+    from cycleqd_runner.local_copies import model_folder  # noqa: PLC0415
+
+    def base_model() -> str:
+        base = Checkpoint(model_folder(spec.base_model))
+        check_base(base)
+        opened.append(base)
+        return f"{len(base.names)} tensors in {base.folder}."
+
+    opened: list[Checkpoint] = []
+    yield _look("base model", base_model)
+    for expert in spec.experts:
+
+        def fits(expert=expert) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+            model = open_expert(model_folder(expert))
+            if opened:
+                check(expert.name, model, opened[0])
+            return (
+                f"{type(model).__name__} of the base model." if opened else "There; not compared with the base model."
+            )
+
+        yield _look(f"expert {expert.name}", fits)
