@@ -42,4 +42,4 @@ Uri = Annotated[
 """``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a plain path (relative to the manifest's folder)."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

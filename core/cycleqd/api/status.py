@@ -16,7 +16,9 @@ class Condition(ApiModel):
     """One observation about the run (meta/v1 Condition)."""
 
     type: ConditionType
+    """What the observation is about."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
     reason: str
     """CamelCase reason of the last change."""
     message: str = ""
@@ -31,6 +33,7 @@ class TaskStatus(ApiModel):
     """How one task stands."""
 
     task: str
+    """Name of the task."""
     best: float | None = None
     """Best search score of any individual, in [0, 1]."""
     coverage: float | None = None
