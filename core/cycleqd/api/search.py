@@ -29,6 +29,7 @@ class LinearCrossover(ApiModel):
     """child = (w1 parent1 + w2 parent2) / (w1 + w2) with w ~ N(mean, sd²), on task vectors."""
 
     type: Literal["Linear"] = "Linear"
+    """Kind of crossover; there is one so far."""
     mean: Positive = 1.0
     """Mean of the parents' weights."""
     standard_deviation: Annotated[float, Field(ge=0.0, le=10.0)] = 0.03
