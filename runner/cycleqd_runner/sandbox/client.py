@@ -46,7 +46,7 @@ class HostSettings:
     """Executions at one time; None: number of CPUs + 2. At most 64."""
 
 
-class _HostDied(Exception):
+class _HostDiedError(Exception):
     """The host or a supervisor went away without an answer."""
 
 
@@ -62,7 +62,7 @@ class _Host:
         options["newest_landlock"] = settings.newest_landlock
         command = [sys.executable, "-s", "-S", "-P", "-B", "-c", _START_HOST, str(theirs.fileno()), json.dumps(options)]
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and source
+            self.process = subprocess.Popen(
                 [*command, str(Path(__file__).parent)],
                 env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ class _Host:
         shutil.rmtree(self.root, ignore_errors=True)  # what a dying supervisor may have been removing at the same time
 
     async def ask(self, request: bytes, seconds: float) -> tuple[wire.Header, list[bytes]]:
-        """Send one request and return its answer. Raises _HostDied."""
+        """Send one request and return its answer. Raises _HostDiedError."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with ours:
@@ -114,7 +114,7 @@ class _Host:
                 try:
                     socket.send_fds(self.control, [b"x"], [theirs.fileno()])
                 except OSError as error:
-                    raise _HostDied(str(error)) from error
+                    raise _HostDiedError(str(error)) from error
             ours.setblocking(False)
             answer = wire.Assembler()
             try:
@@ -123,10 +123,10 @@ class _Host:
                     while missing := answer.missing():
                         data = await loop.sock_recv(ours, min(missing, _CHUNK))
                         if not data:
-                            raise _HostDied("it ended without an answer")
+                            raise _HostDiedError("it ended without an answer")
                         answer.feed(data)
             except (OSError, TimeoutError) as error:
-                raise _HostDied(str(error) or "it did not answer in time") from error
+                raise _HostDiedError(str(error) or "it did not answer in time") from error
         return answer.message()
 
 
@@ -178,7 +178,7 @@ class HostSandbox:
                 host = self._host
                 try:
                     answer, blobs = await host.ask(request, limits.timeout_seconds + _GRACE_SECONDS)
-                except _HostDied as error:
+                except _HostDiedError as error:
                     reason = str(error)
                     await self._restart(host)
                     continue
@@ -249,7 +249,7 @@ def _start(kind: Kind, settings: HostSettings) -> HostSandbox:
 
 @contextlib.asynccontextmanager
 async def open_sandbox(kind: Kind = "Auto", settings: HostSettings | None = None) -> AsyncIterator[HostSandbox]:
-    """Open a sandbox for a worker, as ``async with open_sandbox() as sandbox``.
+    """Open a sandbox for a worker, for as long as the context lasts.
 
     Raises UnsupportedHere if the machine lacks what ``kind`` needs; nothing weaker is used in its place.
     """
@@ -261,7 +261,7 @@ async def open_sandbox(kind: Kind = "Auto", settings: HostSettings | None = None
 
 
 def available() -> dict[str, str]:
-    """Return, by provider, ``available`` or what is missing, by trying each; for ``cycleqd validate``."""
+    """Try each provider and return, by its name, that it is there or what is missing, for ``cycleqd validate``."""
     found = {}
     for kind in ("Namespaces", "Landlock", "Unsafe"):
         try:

@@ -4,6 +4,8 @@
 under ``Unsafe``, which shows that the attempt is a real one and that the row can fail.
 """
 
+# ruff: noqa: E501 - a row of the table is a line
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """What every provider does with ordinary code and with code that asks for too much: one table for all of them."""
 
+# ruff: noqa: E501 - a row of the table is a line
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -16,7 +16,8 @@ import pytest
 
 from cycleqd.errors import BadData, Unscored, UnsupportedHere
 from cycleqd_runner.sandbox import Execution, HostSandbox, HostSettings, available, open_sandbox
-from tests.runner.sandbox.variants import LIMITS, Loop, Variant, opened, processes_with
+from cycleqd_runner.sandbox.jail.processes import children
+from tests.runner.sandbox.variants import LIMITS, Loop, Variant, opened, processes, processes_with
 
 _MARK = "27182818"
 KINDS = (Variant("namespaces", "Namespaces"), Variant("landlock", "Landlock"))
@@ -85,12 +86,12 @@ def test_executions_do_not_meet(sandbox: HostSandbox, loop: Loop) -> None:
         "    except OSError: pass\n"
     )
     # The victim's pid as the machine counts it is one of those below the host.
-    folder = next(path for path in Path(sandbox.host_folder).parent.iterdir())
+    folder = sandbox.host_folder
 
     async def run() -> tuple[object, bytes]:
         first = asyncio.create_task(sandbox.run(victim, LIMITS))
         await asyncio.sleep(0.3)
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) > sandbox.host_pid]
+        pids = [pid for pid in processes() if pid > sandbox.host_pid]
         second = await sandbox.run(Execution(python=spy.format(pids=pids, folder=folder)), LIMITS)
         return (await first).exit_code, second.stdout
 
@@ -127,9 +128,8 @@ def test_supervisors_death_is_not_an_answer(sandbox: HostSandbox, loop: Loop) ->
     async def run() -> bytes:
         task = asyncio.create_task(sandbox.run(code, LIMITS))
         await asyncio.sleep(0.4)
-        children = Path(f"/proc/{sandbox.host_pid}/task/{sandbox.host_pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        for child in children(sandbox.host_pid):
+            os.kill(child, signal.SIGKILL)
         return (await task).stdout
 
     assert loop.run(run()) == b"done\n"
@@ -153,7 +153,7 @@ def test_cancelled_execution_is_killed(sandbox: HostSandbox, loop: Loop) -> None
 def test_a_sandbox_that_fails_gives_no_score(loop: Loop, tmp_path: Path) -> None:
     """When the host's folder is gone no execution can be set up: Unscored, never a wrong answer."""
     with opened(Variant("", "Unsafe"), loop, tmp_path) as sandbox:
-        os.rmdir(sandbox.host_folder)
+        sandbox.host_folder.rmdir()
         with pytest.raises(Unscored, match="failed 3 times"):
             loop.run(sandbox.run(Execution(python="print(1)"), LIMITS))
 

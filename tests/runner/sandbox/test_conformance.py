@@ -1,4 +1,4 @@
-"""One suite for every provider: each row of the tables is run once per provider, all rows of a provider concurrently."""
+"""One suite for every provider: each row of the tables is run once per provider, all of them concurrently."""
 
 from __future__ import annotations
 

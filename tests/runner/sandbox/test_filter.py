@@ -25,7 +25,7 @@ def decide(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = 
         if code == 0x20:
             (accumulator,) = struct.unpack_from("=I", data, value)
         elif code == 0x06:
-            return {0x7FFF0000: ALLOW, 0x80000000: KILL}.get(value, value & 0xFFFF)
+            return {0x7FFF0000: ALLOW, 0x80000000: KILL}.get(value) or int(value & 0xFFFF)
         else:
             true = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
             position += if_true if true else if_false

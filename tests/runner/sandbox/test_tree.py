@@ -47,12 +47,12 @@ def test_remove_takes_what_was_made_hard_to_remove(tmp_path: Path) -> None:
     (outside / "kept").touch()
     top = tmp_path / "top"
     top.mkdir()
-    here = os.getcwd()
+    here = Path.cwd()
     try:
         os.chdir(top)
-        os.symlink(outside, "link")
+        Path("link").symlink_to(outside)
         for _ in range(700):
-            os.mkdir("folder")
+            Path("folder").mkdir()
             Path("file").touch()
             os.chdir("folder")
         Path("last").touch(mode=0)

@@ -129,11 +129,16 @@ def opened(variant: Variant, loop: Loop, folder: Path, concurrency: int | None =
         loop.run(manager.__aexit__(None, None, None))
 
 
+def processes() -> list[int]:
+    """Return all processes of the machine."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
 def processes_with(text: str) -> list[int]:
     """Return the processes whose command line contains a text."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in processes():
         with contextlib.suppress(OSError):
-            if text.encode() in Path("/proc", name, "cmdline").read_bytes() and int(name) != os.getpid():
-                found.append(int(name))
+            if text.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and pid != os.getpid():
+                found.append(pid)
     return found

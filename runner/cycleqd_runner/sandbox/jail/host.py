@@ -20,16 +20,22 @@ import traceback
 from typing import NoReturn
 
 from . import linux, processes, wire
-from .providers import PROVIDERS, SLOTS, Missing, Setup, Unsafe
+from .keep_by_landlock import Landlock
+from .keep_by_namespaces import Namespaces
+from .providers import SLOTS, MissingError, Setup, Unsafe
 from .supervisor import supervise
+
+_PROVIDERS: dict[str, type[Unsafe]] = {kind.name: kind for kind in (Namespaces, Landlock, Unsafe)}
 
 # What short programs import, so that no item pays for it; sqlite3 also needs its C library loaded.
 _PREIMPORTED = (
-    "abc argparse array base64 bisect builtins calendar cmath collections.abc concurrent.futures contextlib copy csv "
-    "dataclasses datetime decimal enum fractions functools hashlib heapq inspect io itertools json linecache locale "
-    "math numbers operator os pathlib pprint queue random re secrets shutil sqlite3 statistics string struct subprocess "
-    "tempfile textwrap threading time traceback types typing unicodedata unittest uuid warnings zlib"
-).split()
+    "abc", "argparse", "array", "base64", "bisect", "builtins", "calendar", "cmath", "collections.abc",
+    "concurrent.futures", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json", "linecache", "locale", "math", "numbers",
+    "operator", "os", "pathlib", "pprint", "queue", "random", "re", "secrets", "shutil", "sqlite3", "statistics",
+    "string", "struct", "subprocess", "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing",
+    "unicodedata", "unittest", "uuid", "warnings", "zlib",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -38,7 +44,7 @@ def main() -> None:
     settings = json.loads(sys.argv[2])
     linux.close_from(3, control.fileno() - 1)
     linux.close_from(control.fileno() + 1)
-    provider = PROVIDERS[settings["kind"]](Setup(settings["root"], settings["user"], settings["newest_landlock"]))
+    provider = _PROVIDERS[settings["kind"]](Setup(settings["root"], settings["user"], settings["newest_landlock"]))
     for name in _PREIMPORTED:
         importlib.import_module(name)
     site.setquit()  # exit() and help(), which -S left out with the folders that items must not import from
@@ -46,7 +52,7 @@ def main() -> None:
     linux.become_subreaper()
     try:
         provider.prepare()
-    except Missing as missing:
+    except MissingError as missing:
         control.send(wire.pack({"missing": str(missing)}))
         return
     gc.collect()
@@ -110,7 +116,7 @@ class _Host:
             self._forget()
             supervise(self.provider, slot, client)
             code = 0
-        except Exception:  # the worker sees the socket's end and tries again; the host cleans the slot
+        except Exception:  # noqa: BLE001 - the worker sees the socket's end and tries again; the host cleans the slot
             traceback.print_exc()
         finally:
             os._exit(code)

@@ -23,6 +23,7 @@ _NET_ALL = 0b11
 _SCOPE_ALL = 0b11
 """Abstract UNIX sockets and signals."""
 
+_NET_SINCE = 4
 READ = EXECUTE | READ_FILE | READ_DIR
 
 SIGNALS_SINCE = 6
@@ -56,7 +57,7 @@ def restrict(abi: int, rules: Iterable[tuple[int, int]]) -> None:
     """
     handled = all_access(abi)
     attributes = struct.pack("=QQQ", handled, _NET_ALL, _SCOPE_ALL)
-    size = 24 if abi >= SIGNALS_SINCE else 16 if abi >= 4 else 8
+    size = 24 if abi >= SIGNALS_SINCE else 16 if abi >= _NET_SINCE else 8
     ruleset = linux.syscall(
         "landlock_create_ruleset", _CREATE_RULESET, ctypes.create_string_buffer(attributes, 24), size, 0
     )

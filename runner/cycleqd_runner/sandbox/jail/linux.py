@@ -57,7 +57,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """Mount, as mount(2). Raises OSError."""
+    """Mount a file system, arguments as in the manual page. Raises OSError."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
     if libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]):
         raise _failed(f"mount {target}")
@@ -76,7 +76,7 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def detach(target: str) -> None:
-    """Unmount lazily. Raises OSError."""
+    """Take a mount away as soon as nobody uses it. Raises OSError."""
     if libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)):
         raise _failed(f"umount {target}")
 

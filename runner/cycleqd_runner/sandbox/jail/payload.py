@@ -24,6 +24,8 @@ from .providers import Unsafe
 _MEBIBYTE = 1 << 20
 _OPEN_FILES = 256
 _FILE_NAME = "main.py"
+_LONGEST_REPORT = 4000
+"""Bytes that a pipe takes in one piece, with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -47,34 +49,48 @@ class Code:
     """Address space of the zygote."""
 
 
-def start(provider: Unsafe, slot: int, directory: str, code: Code, limits: Limits, setup: int) -> NoReturn:
+@dataclass(frozen=True)
+class Job:
+    """One execution as its own process needs to know it."""
+
+    provider: Unsafe
+    slot: int
+    directory: str
+    """The fresh directory, filled."""
+    code: Code
+    limits: Limits
+
+
+def start(job: Job, setup: int) -> NoReturn:
     """Run code in this (forked) process. Descriptors 0-2 are the code's already; ``setup`` reports failures."""
     try:
-        _prepare(provider, slot, directory, code, limits, setup)
-    except BaseException as error:  # whatever it is: the supervisor reports it and the worker tries again
-        os.write(setup, b"E" + repr(error).encode(errors="replace")[:4000])
+        _prepare(job)
+    except BaseException as error:  # noqa: BLE001 - whatever it is: the supervisor reports it, the worker tries again
+        os.write(setup, b"E" + repr(error).encode(errors="replace")[:_LONGEST_REPORT])
         os._exit(1)
-    if code.argv is not None:
-        _execute(code.argv, _environment(directory))
-    _interpret(code.python or "", directory, provider.setup.library)
+    linux.close_from(3)
+    if job.code.argv is not None:
+        _execute(job.code.argv, _environment(job.directory))
+    _interpret(job.code.python or "", job.directory, job.provider.setup.library)
 
 
-def _prepare(provider: Unsafe, slot: int, directory: str, code: Code, limits: Limits, setup: int) -> None:
+def _prepare(job: Job) -> None:
+    """Take limits and give up what the code must not have. The limit on memory comes last, it could stop the rest."""
+    limits = job.limits
     os.setsid()
     os.umask(0o022)
-    os.chdir(directory)
+    os.chdir(job.directory)
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)
     set_limit(resource.RLIMIT_CORE, 0)
     set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     set_limit(resource.RLIMIT_FSIZE, limits.files_mebibytes * _MEBIBYTE)
     set_limit(resource.RLIMIT_CPU, int(limits.timeout_seconds) + 1)
-    set_limit(resource.RLIMIT_NPROC, provider.processes_limit(limits.processes))
-    provider.confine(slot, directory)
+    set_limit(resource.RLIMIT_NPROC, job.provider.processes_limit(limits.processes))
+    job.provider.confine(job.slot, job.directory)
     # A Python item starts inside the zygote, whose own mappings are not the item's use of memory.
-    own = code.mapped_bytes if code.python is not None else 0
+    own = job.code.mapped_bytes if job.code.python is not None else 0
     set_limit(resource.RLIMIT_AS, limits.memory_mebibytes * _MEBIBYTE + own)
-    linux.close_from(3)
 
 
 def set_limit(kind: int, value: int) -> None:
@@ -108,7 +124,7 @@ def _execute(argv: Sequence[str], environment: dict[str, str]) -> NoReturn:
         signal.signal(name, signal.SIG_DFL)
     code = 126
     try:
-        os.execvpe(argv[0], list(argv), environment)
+        os.execvpe(argv[0], list(argv), environment)  # noqa: S606 - no shell but the one that was asked for
     except FileNotFoundError as error:
         code, message = 127, str(error)
     except (OSError, ValueError) as error:  # not executable, too long, a NUL or half a character in an argument
@@ -122,11 +138,9 @@ def _interpret(source: str, directory: str, library: str) -> NoReturn:
     """Run source as ``python main.py`` would, in a fresh ``__main__``, without starting an interpreter."""
     os.environ.clear()
     os.environ.update(_environment(directory))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(open(0, "rb"), encoding="utf-8")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(open(1, "wb"), encoding="utf-8")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(  # type: ignore[misc]
-        open(2, "wb", buffering=0), encoding="utf-8", errors="backslashreplace", write_through=True
-    )
+    sys.stdin = sys.__stdin__ = _text(0, "rb", "strict")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _text(1, "wb", "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text(2, "wb", "backslashreplace")  # type: ignore[misc]
     sys.argv = [_FILE_NAME]
     sys.path = [directory, library, os.path.join(library, "lib-dynload")]
     sys.dont_write_bytecode = True
@@ -138,11 +152,17 @@ def _interpret(source: str, directory: str, library: str) -> NoReturn:
     sys.modules["__main__"] = main
     linecache.cache[_FILE_NAME] = (len(source), None, source.splitlines(keepends=True), _FILE_NAME)
     code = _guarded(lambda: exec(compile(source, _FILE_NAME, "exec", dont_inherit=True), main.__dict__))  # noqa: S102
-    # What an interpreter does at its end: wait for threads, run atexit functions, flush.
-    code = _guarded(threading._shutdown) or code  # type: ignore[attr-defined]
-    code = _guarded(atexit._run_exitfuncs) or code
+    # What an interpreter does at its end, for which there is no public name: wait for threads, run atexit functions.
+    code = _guarded(threading._shutdown) or code  # type: ignore[attr-defined]  # noqa: SLF001
+    code = _guarded(atexit._run_exitfuncs) or code  # noqa: SLF001
     code = _guarded(sys.stdout.flush) or code
     os._exit(code & 0xFF)
+
+
+def _text(descriptor: int, mode: str, errors: str) -> io.TextIOWrapper:
+    """Return a standard stream; standard error is written through, as no flush may follow."""
+    raw = os.fdopen(descriptor, mode)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=errors != "strict")
 
 
 def _guarded(run: object) -> int:
@@ -152,9 +172,9 @@ def _guarded(run: object) -> int:
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return error.code or 0
-        print(error.code, file=sys.stderr)
+        sys.stderr.write(f"{error.code}\n")
         return 1
-    except BaseException as error:  # as the interpreter does: print it and end with 1
+    except BaseException as error:  # noqa: BLE001 - as the interpreter does: print it and end with 1
         trace = error.__traceback__
         for _ in range(2):  # our own frames are none of the code's business
             trace = trace.tb_next if trace else None

@@ -13,7 +13,7 @@ _MAX_SECONDS = 20.0
 """How long killing may take; a fork bomb of thousands takes about one."""
 
 
-class CannotKill(Exception):
+class SurvivorsError(Exception):
     """Processes of an execution survived; the supervisor's slot must not be used again as if it were clean."""
 
 
@@ -72,7 +72,7 @@ def kill_user(user: int) -> None:
 def kill_and_reap(user: int | None) -> None:
     """Kill and reap all descendants of this process, which must be a subreaper without children to keep.
 
-    Raises CannotKill.
+    Raises SurvivorsError.
     """
     deadline = time.monotonic() + _MAX_SECONDS
     while True:
@@ -83,7 +83,7 @@ def kill_and_reap(user: int | None) -> None:
         if pid:
             continue
         if time.monotonic() > deadline:
-            raise CannotKill("processes of the execution do not die")
+            raise SurvivorsError("processes of the execution do not die")
         if user is not None:
             kill_user(user)
         for process in descendants(os.getpid()):

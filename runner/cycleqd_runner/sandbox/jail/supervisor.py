@@ -1,4 +1,4 @@
-"""One execution, watched from outside: set up, run, limit, kill all of it, collect. One process for each.
+"""One execution from outside: set up, start, have it watched, kill all of it, collect. One process for each.
 
 The supervisor is trusted and has the host's privileges; it reads nothing that code made before the code is dead.
 """
@@ -7,64 +7,40 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
+from typing import NoReturn
 
 from . import linux, processes, tree, wire
-from .payload import Code, Limits, mapped_bytes, start
+from .payload import Code, Job, Limits, mapped_bytes, start
 from .providers import Unsafe
+from .watch import Stream, Watch, too_many_files
 
-_CHUNK = 1 << 16
-_FIRST_LOOK_SECONDS = 0.01
-_LONGEST_LOOK_SECONDS = 0.1
+_REQUEST_SECONDS = 60
+_CHUNK = 1 << 20
 _MEBIBYTE = 1 << 20
+_LIMIT_OF_SIGNAL = {-signal.SIGXFSZ: "files", -signal.SIGXCPU: "time"}
 
 
-class SetupFailed(Exception):
-    """The code could not be started; its answer is not judged."""
-
-
-@dataclass
-class _Stream:
-    """Standard output or error, cut at ``limit`` bytes."""
-
-    descriptor: int
-    limit: int
-    data: bytearray = field(default_factory=bytearray)
-    open: bool = True
-
-    def read(self) -> bool:
-        """Take what is there; False if nothing was."""
-        try:
-            chunk = os.read(self.descriptor, _CHUNK)
-        except BlockingIOError:
-            return False
-        self.open = bool(chunk)
-        self.data += chunk
-        return self.open
-
-    @property
-    def full(self) -> bool:
-        return len(self.data) > self.limit
+class SetupError(Exception):
+    """The code could not be started, so there is nothing to judge."""
 
 
 def supervise(provider: Unsafe, slot: int, client: socket.socket) -> None:
     """Serve the one request on ``client``: run it, answer it, leave nothing behind."""
     request = wire.Assembler()
-    client.settimeout(60)
+    client.settimeout(_REQUEST_SECONDS)
     while missing := request.missing():
-        data = client.recv(min(missing, 1 << 20))
+        data = client.recv(min(missing, _CHUNK))
         if not data:
             return
         request.feed(data)
     header, blobs = request.message()
     try:
         linux.become_subreaper()
-        answer = _Execution(provider, slot, client, header).run(blobs)
-    except Exception as error:  # sent to the worker, which tries again and then reports the item as not scored
+        answer = _run(provider, slot, client, header, blobs)
+    except Exception as error:  # noqa: BLE001 - sent to the worker, which tries again, then reports "not scored"
         answer = wire.pack({"error": f"{type(error).__name__}: {error}"})
     finally:
         provider.leave(slot)
@@ -72,190 +48,113 @@ def supervise(provider: Unsafe, slot: int, client: socket.socket) -> None:
         client.sendall(answer)
 
 
+def _run(provider: Unsafe, slot: int, client: socket.socket, header: wire.Header, blobs: list[bytes]) -> bytes:
+    """Return the answer to a request."""
+    limits = Limits(**header["limits"])
+    directory = provider.enter(slot, limits.files_mebibytes)
+    *contents, stdin = blobs
+    files = zip(header["files"], contents, strict=True)
+    tree.write(directory, files, header["directories"], header["executable"], provider.owner(slot))
+    job = Job(provider, slot, directory, Code(header["argv"], header["python"], mapped_bytes()), limits)
+    begun = time.monotonic()
+    execution = _Execution(job, client)
+    execution.run(stdin)
+    seconds = time.monotonic() - begun
+    limit = execution.limit or ("files" if too_many_files(job) else None)
+    entries: list[tree.Entry] = []
+    if header["collect"]:
+        entries, complete = tree.collect(directory, limits.files_mebibytes * _MEBIBYTE)
+        limit = limit or (None if complete else "files")
+    answer = {
+        "exit_code": execution.exit_code,
+        "timed_out": limit == "time",
+        "limit": limit,
+        "seconds": seconds,
+        "tree": [entry[:4] for entry in entries],
+    }
+    outputs = [bytes(stream.data[: stream.limit]) for stream in execution.outputs]
+    return wire.pack(answer, [*outputs, *(entry[4] for entry in entries)])
+
+
 class _Execution:
-    """State of the one execution of this process."""
+    """The processes of one execution, from the first fork to the last kill."""
 
-    def __init__(self, provider: Unsafe, slot: int, client: socket.socket, header: wire.Header) -> None:
-        self.provider = provider
-        self.slot = slot
+    def __init__(self, job: Job, client: socket.socket) -> None:
+        self.job = job
         self.client = client
-        self.header = header
-        self.limits = Limits(**header["limits"])
-        self.code = Code(header["argv"], header["python"], mapped_bytes())
         self.limit: str | None = None
+        self.exit_code: int | None = None
+        """Of the code's first process; negative for a signal, None if it was killed for a limit."""
+        cut = job.limits.output_kibibytes * 1024
+        self._out, self._err, self._setup = os.pipe(), os.pipe(), os.pipe()
+        self.outputs = (Stream(self._out[0], cut), Stream(self._err[0], cut))
 
-    def run(self, blobs: list[bytes]) -> bytes:
-        header, limits = self.header, self.limits
-        directory = self.provider.enter(self.slot, limits.files_mebibytes)
-        files = zip(header["files"], blobs, strict=False)  # the last blob is standard input
-        tree.write(directory, files, header["directories"], header["executable"], self.provider.owner(self.slot))
-        begun = time.monotonic()
-        status = self._run(directory, blobs[-1])
-        seconds = time.monotonic() - begun
-        entries: list[tree.Entry] = []
-        if self.limit is None and self._files_full(directory):
-            self.limit = "files"
-        if header["collect"]:
-            entries, complete = tree.collect(directory, limits.files_mebibytes * _MEBIBYTE)
-            if not complete and self.limit is None:
-                self.limit = "files"
-        cut = limits.output_kibibytes * 1024
-        answer = {
-            "exit_code": status,
-            "timed_out": self.limit == "time",
-            "limit": self.limit,
-            "seconds": seconds,
-            "tree": [entry[:4] for entry in entries],
-        }
-        outputs = [bytes(stream.data[:cut]) for stream in self.outputs]
-        return wire.pack(answer, [*outputs, *(entry[4] for entry in entries)])
-
-    def _run(self, directory: str, stdin: bytes) -> int | None:
-        """Run the code to its end, kill what is left of it, return its exit code; None if a limit ended it."""
-        given_out, take_out = os.pipe()
-        given_err, take_err = os.pipe()
-        setup_out, setup_in = os.pipe()
-        if stdin:
-            input_out, input_in = os.pipe()
-        else:
-            input_out, input_in = os.open("/dev/null", os.O_RDONLY), -1
+    def run(self, stdin: bytes) -> None:
+        """Run the code to its end and kill what is left of it. Raises SetupError."""
+        reader, writer = os.pipe() if stdin else (os.open("/dev/null", os.O_RDONLY), None)
         leader = os.fork()
         if leader == 0:
-            for source, target in ((input_out, 0), (take_out, 1), (take_err, 2)):
-                os.dup2(source, target)
-            if self.provider.own_pids:
-                _init(self.provider, self.slot, directory, self.code, self.limits, setup_in)
-            start(self.provider, self.slot, directory, self.code, self.limits, setup_in)
-        for descriptor in (take_out, take_err, setup_in, input_out):
+            self._become_the_code(reader)
+        for descriptor in (self._out[1], self._err[1], self._setup[1], reader):
             os.close(descriptor)
-        cut = self.limits.output_kibibytes * 1024
-        self.outputs = (_Stream(given_out, cut), _Stream(given_err, cut))
         for stream in self.outputs:
             os.set_blocking(stream.descriptor, False)
         try:
-            self._watch(leader, directory, input_in, memoryview(stdin))
+            watch = Watch(self.job, leader, self.outputs, self.client)
+            if writer is not None:
+                watch.feed(writer, stdin)
+            watch.until_the_end()
         finally:
-            killed = self.limit is not None
             status = self._kill(leader)
-        for stream in self.outputs:  # what is still in the pipes; nobody can add to it any more
-            while not stream.full and stream.read():
-                pass
-            if stream.full and self.limit is None:
-                self.limit = "output"
-        report = os.read(setup_out, 1 << 16)
-        if report.startswith(b"E"):
-            raise SetupFailed(report[1:].decode(errors="replace"))
-        if report.startswith(b"S"):
-            status = int(report[1:])
-        code = os.waitstatus_to_exitcode(status)
-        if self.limit is None and code in (-signal.SIGXFSZ, -signal.SIGXCPU):
-            self.limit = "files" if code == -signal.SIGXFSZ else "time"
-        return None if killed else code
+        self._conclude(watch.limit, status)
 
-    def _watch(self, leader: int, directory: str, input_in: int, stdin: memoryview) -> None:
-        """Return when the leader has ended or a limit (then named in ``limit``) is reached."""
-        poll = select.poll()
-        pidfd = os.pidfd_open(leader)
-        poll.register(pidfd, select.POLLIN)
-        poll.register(self.client, select.POLLIN)
-        streams = {stream.descriptor: stream for stream in self.outputs}
-        for descriptor in streams:
-            poll.register(descriptor, select.POLLIN)
-        if input_in >= 0:
-            os.set_blocking(input_in, False)
-            poll.register(input_in, select.POLLOUT)
-        now = time.monotonic()
-        deadline = now + self.limits.timeout_seconds
-        pause = _FIRST_LOOK_SECONDS
-        look = now + pause if not (self.provider.files_capped and self.provider.processes_capped) else deadline + 1
-        while self.limit is None:
-            now = time.monotonic()
-            if now >= deadline:
-                self.limit = "time"
-                return
-            if now >= look:
-                self._look(directory)
-                pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
-                look = time.monotonic() + pause
-                continue
-            ended = False
-            for descriptor, _ in poll.poll(max(0.0, min(deadline, look) - now) * 1000 + 1):
-                if descriptor in streams:
-                    stream = streams[descriptor]
-                    stream.read()
-                    if not stream.open:
-                        poll.unregister(descriptor)
-                    if stream.full:
-                        self.limit = "output"
-                elif descriptor == input_in:
-                    stdin = self._write(input_in, stdin)
-                    if not stdin:
-                        poll.unregister(input_in)
-                        os.close(input_in)
-                        input_in = -1
-                elif descriptor == pidfd:
-                    ended = True
-                else:
-                    self.limit = "abandoned"  # the worker went away; nobody will read the answer
-            if ended:
-                break
-        os.close(pidfd)
-        if input_in >= 0:
-            os.close(input_in)
-
-    @staticmethod
-    def _write(descriptor: int, data: memoryview) -> memoryview:
-        try:
-            return data[os.write(descriptor, data[:_CHUNK]) :]
-        except BlockingIOError:
-            return data
-        except BrokenPipeError:
-            return data[:0]
-
-    def _look(self, directory: str) -> None:
-        """Check the limits that the kernel does not keep under this provider."""
-        if not self.provider.files_capped:
-            size, entries = tree.measure(directory)
-            if size > self.limits.files_mebibytes * _MEBIBYTE or entries > tree.MAX_ENTRIES:
-                self.limit = "files"
-        if not self.provider.processes_capped and processes.threads_below(os.getpid()) > self.limits.processes:
-            self.limit = "processes"
-
-    def _files_full(self, directory: str) -> bool:
-        if self.provider.files_capped:
-            status = os.statvfs(directory)
-            return status.f_bavail == 0 or status.f_favail == 0
-        size, entries = tree.measure(directory)
-        return size > self.limits.files_mebibytes * _MEBIBYTE or entries > tree.MAX_ENTRIES
+    def _become_the_code(self, stdin: int) -> NoReturn:
+        for source, target in ((stdin, 0), (self._out[1], 1), (self._err[1], 2)):
+            os.dup2(source, target)
+        if self.job.provider.own_pids:
+            _init(self.job, self._setup[1])
+        start(self.job, self._setup[1])
 
     def _kill(self, leader: int) -> int:
         """Kill the leader and all that descends from it; return the leader's wait status."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(leader, signal.SIGKILL)  # no effect on one that has ended: it is not reaped yet
         _, status = os.waitpid(leader, 0)
-        if self.provider.own_pids:
-            return status  # the kernel has killed and reaped the whole namespace
-        processes.kill_and_reap(self.provider.owner(self.slot))
+        if not self.job.provider.own_pids:  # else the kernel has killed and reaped the whole namespace
+            processes.kill_and_reap(self.job.provider.owner(self.job.slot))
         return status
 
+    def _conclude(self, stopped_by: str | None, status: int) -> None:
+        """Make exit code and limit of what was seen."""
+        for stream in self.outputs:
+            stream.drain()
+        report = os.read(self._setup[0], _CHUNK)
+        if report.startswith(b"E"):
+            raise SetupError(report[1:].decode(errors="replace"))
+        code = os.waitstatus_to_exitcode(int(report[1:]) if report else status)
+        self.exit_code = None if stopped_by else code
+        self.limit = stopped_by or _LIMIT_OF_SIGNAL.get(code)
+        if self.limit is None and any(stream.full for stream in self.outputs):
+            self.limit = "output"
 
-def _init(provider: Unsafe, slot: int, directory: str, code: Code, limits: Limits, setup: int) -> None:
+
+def _init(job: Job, setup: int) -> NoReturn:
     """Be pid 1 of the new namespace: start the code, reap orphans, report the code's end. Its end kills the rest."""
     linux.die_with_parent()
     try:
-        provider.inside()
+        job.provider.inside()
         child = os.fork()
     except OSError as error:
         os.write(setup, b"E" + repr(error).encode())
         os._exit(1)
     if child == 0:
-        start(provider, slot, directory, code, limits, setup)
-    os.dup2(setup, 3)
-    linux.close_from(4)
+        start(job, setup)
     for descriptor in (0, 1, 2):
         os.close(descriptor)
+    linux.close_from(3, setup - 1)
+    linux.close_from(setup + 1)
     while True:
         pid, status = os.wait()
         if pid == child:
-            os.write(3, b"S%d" % status)
+            os.write(setup, b"S%d" % status)
             os._exit(0)
