@@ -1,0 +1,176 @@
+"""From single awaited requests to batches in a worker thread. What a batch computes is not known here.
+
+A batch is formed only when the event loop has come to rest, so its composition depends on the set of requests that
+were made together and not on their order. While a batch runs, the event loop is free (sandboxes, other answers);
+requests that arrive meanwhile wait for the next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cycleqd.errors import TemporaryError
+from cycleqd_runner.chat import Answer, Sampling
+
+_QUIET_TURNS = 4
+"""Turns of the event loop without a new request after which it is at rest.
+
+An evaluator may need a few turns between its start and its question (a task that starts a task); waiting for real
+input and output, like a sandbox, takes many more and is not waited for.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A tokenised conversation and how its answer is drawn.
+
+    Attributes:
+        prompt: token ids, at least one.
+        sampling: as asked, with ``max_tokens`` already cut to what fits into the context.
+    """
+
+    prompt: tuple[int, ...]
+    sampling: Sampling
+
+    @property
+    def reserved(self) -> int:
+        """Tokens that prompt and longest answer take."""
+        return len(self.prompt) + self.sampling.max_tokens
+
+
+class Closed(TemporaryError):
+    """The engine was closed before the request was answered."""
+
+
+Answerer = Callable[[Sequence[Request], Callable[[], bool]], Sequence[Answer]]
+"""Answers one batch, in its order. Looks at the second argument now and then; true means: nobody waits any more."""
+
+
+class Waiting(NamedTuple):
+    """A request and who waits for its answer."""
+
+    request: Request
+    answer: asyncio.Future[Answer]
+
+
+def split(requests: Sequence[Request], max_tokens: int) -> list[list[int]]:
+    """Divide requests into batches, a function of the set of requests alone.
+
+    Requests of similar length share a batch, because a batch reserves rows x longest request. Returned are indices
+    into ``requests``; a request longer than ``max_tokens`` makes a batch of its own. Within a batch the prompts are
+    in lexicographic order, so that neighbours share the longest possible prefixes.
+    """
+
+    def key(index: int) -> tuple[object, ...]:
+        request = requests[index]
+        drawn = request.sampling
+        return request.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed
+
+    batches: list[list[int]] = []
+    for index in sorted(range(len(requests)), key=lambda i: (requests[i].reserved, key(i))):
+        if not batches or (len(batches[-1]) + 1) * requests[index].reserved > max_tokens:
+            batches.append([])
+        batches[-1].append(index)
+    return [sorted(batch, key=key) for batch in batches]
+
+
+class Batcher:
+    """Collects requests and answers them in batches, one batch at a time, in a thread of its own.
+
+    Attributes:
+        batches: how many batches were computed.
+        largest: rows of the largest of them.
+    """
+
+    def __init__(self, answer: Answerer, *, max_batch_tokens: int) -> None:
+        """``max_batch_tokens`` bounds rows x (longest prompt + longest answer) of a batch."""
+        self.batches = 0
+        self.largest = 0
+        self._answer = answer
+        self._max_batch_tokens = max_batch_tokens
+        self._waiting: list[Waiting] = []
+        self._running: list[Waiting] = []
+        self._drain_task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._closed = threading.Event()
+
+    async def submit(self, request: Request) -> Answer:
+        """Wait for the answer to ``request``. Raises :class:`Closed` if there will be none."""
+        if self._closed.is_set():
+            raise Closed("The engine is closed; open it again and repeat the request.")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(request, future))
+        # A task of an event loop that has ended (one asyncio.run per child) is done, too.
+        if self._drain_task is None or self._drain_task.done():
+            self._drain_task = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            await self._rest()
+            wave, self._waiting = [w for w in self._waiting if not w.answer.done()], []
+            for indices in split([w.request for w in wave], self._max_batch_tokens):
+                await self._compute([wave[i] for i in indices])
+
+    async def _rest(self) -> None:
+        """Let the event loop turn until nobody submits any more."""
+        seen, quiet = len(self._waiting), 0
+        while quiet < _QUIET_TURNS:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
+
+    async def _compute(self, batch: list[Waiting]) -> None:
+        def unwanted() -> bool:
+            return self._closed.is_set() or all(w.answer.done() for w in batch)
+
+        if unwanted():
+            _fail(batch)
+            return
+        self.batches += 1
+        self.largest = max(self.largest, len(batch))
+        self._running = batch
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(self._thread, self._answer, [w.request for w in batch], unwanted)
+        except Exception as error:
+            # Not handled here: it goes to everybody who waits, and they decide about repeating.
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+        else:
+            for waiting, answer in zip(batch, answers, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(answer)
+        finally:
+            self._running = []
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """Run ``function`` in the worker thread, between two batches, and wait for it.
+
+        Raises :class:`Closed` when there is no worker thread any more.
+        """
+        if self._closed.is_set():
+            raise Closed("The engine is closed; open it again.")
+        return self._thread.submit(function).result()
+
+    def close(self) -> None:
+        """Refuse everybody who waits and stop the thread. May be repeated, from any thread."""
+        self._closed.set()
+        batch, self._waiting = self._running + self._waiting, []
+        for waiting in batch:
+            loop = waiting.answer.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_fail, [waiting])
+        self._thread.shutdown(wait=True, cancel_futures=False)
+
+
+def _fail(batch: Sequence[Waiting]) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(Closed("The engine was closed while the request waited; repeat it later."))

@@ -1,0 +1,61 @@
+"""What an engine is: a chat model whose weights can be replaced while it stays open.
+
+Which engines exist is the table in the package's ``__init__``; how weights of a child are computed is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
+
+
+class Engine(ChatModel, Protocol):
+    """One model in memory that answers conversations. Used from one event loop at a time.
+
+    Greedy answers are a function of the weights and of the *set* of requests that wait together: the order of
+    submission, repetition and a :meth:`load` of the same weights change nothing. What may change an answer is the
+    company it is computed in, because kernels round differently for different batch shapes (bfloat16 more than
+    float32). Whoever needs repeatable answers submits all requests at once (``asyncio.gather``): requests made
+    before the event loop comes to rest are batched together.
+    """
+
+    name: str
+    """The engine's type in the manifest."""
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        """Answer a conversation.
+
+        A conversation that its assistant turns made longer than the context gets an empty answer with ``finish``
+        ``length``, as if the model had been cut off.
+
+        Raises:
+            ~cycleqd.errors.BadData: the conversation does not fit into the context before the model said anything.
+            ~cycleqd.errors.BadModel: the tokenizer's chat template refuses the conversation.
+            ~cycleqd.errors.TemporaryError: the engine is closed.
+        """
+        ...
+
+    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Replace parameters in place, cast to the engine's dtype; parameters that are not named keep their values.
+
+        Waits for the batch that is being computed; requests still waiting are answered by the new weights. Tied
+        parameters stay tied and may come under any of their names. A ``Sequence`` is checked as a whole before
+        anything is changed. A stream cannot be: after a failure in its middle the engine refuses to answer until
+        the parameters that it changed have been loaded again.
+
+        Raises:
+            ~cycleqd.errors.BadModel: unknown name, other shape, a name twice, or two values for tied parameters.
+        """
+        ...
+
+    def checksum(self) -> str:
+        """Return the SHA-256 (hex) of names, shapes and values of all live parameters."""
+        ...
+
+    def close(self) -> None:
+        """Stop. Requests that wait or run end with :class:`~cycleqd.errors.TemporaryError`. May be repeated."""
+        ...

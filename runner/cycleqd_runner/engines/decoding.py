@@ -1,0 +1,167 @@
+"""The decode loop: prompts in, answers out, one batch at a time. Event loops, tokenizers' templates and weights are not
+known here.
+
+Why not ``generate``: evaluation is nearly the whole cost of a run, and its many short prompts with common beginnings
+are what a general loop is worst at. Here a shared prefix is computed once, linear layers see no padding, the output
+head sees only the tokens that are sampled from, rows leave the batch when they end, and keys and values are written
+in place and never copied to grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cycleqd.errors import UnsupportedHere
+from cycleqd_runner.chat import Answer
+from cycleqd_runner.engines.attention import Decode, Prefill, Slots, Step
+from cycleqd_runner.engines.batching import Closed, Request
+from cycleqd_runner.engines.prefixes import chunks, tree
+from cycleqd_runner.engines.text import GrowingText
+
+_PREFILL_TOKENS = 8192
+"""Prompt tokens of one forward pass; bounds the memory of activations."""
+
+
+class _Row:
+    """An answer that is growing."""
+
+    def __init__(self, request: Request, tokenizer: Any, ends: frozenset[int]) -> None:
+        self.request = request
+        self.tokens: list[int] = []
+        self.answer: Answer | None = None
+        sampling = request.sampling
+        self._tokenizer = tokenizer
+        self._ends = ends
+        self._text = GrowingText(tokenizer, sampling.stop) if sampling.stop else None
+        # A generator of its own, keyed by the seed: what others in the batch draw does not matter.
+        self._random = np.random.Generator(np.random.Philox(key=sampling.seed)) if sampling.temperature > 0 else None
+
+    @property
+    def draws(self) -> bool:
+        return self._random is not None
+
+    def draw(self, logits: Tensor) -> int:
+        """Draw a token from (vocabulary,) logits by inverting the distribution function, in float64."""
+        assert self._random is not None  # noqa: S101  (only called where draws is true)
+        scaled = logits.double().cpu().numpy() / self.request.sampling.temperature
+        cumulated = np.cumsum(np.exp(scaled - scaled.max()))
+        return int(np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right"))
+
+    def push(self, token: int) -> None:
+        """Add a token; sets ``answer`` if it was the last one."""
+        self.tokens.append(token)
+        if token in self._ends:
+            self._finish(self._decode(self.tokens[:-1]), "stop")
+        elif self._text is not None and (text := self._text.push(token)) is not None:
+            self._finish(text, "stop")
+        elif len(self.tokens) >= self.request.sampling.max_tokens:
+            self._finish(self._decode(self.tokens), "length")
+
+    def break_off(self) -> None:
+        """End the answer because the logits were not finite."""
+        self._finish(self._decode(self.tokens), "broken")
+
+    def _decode(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def _finish(self, text: str, finish: Any) -> None:
+        self.answer = Answer(text, len(self.request.prompt), len(self.tokens), finish)
+
+
+class Decoder:
+    """Answers batches with one model."""
+
+    def __init__(self, model: Any, tokenizer: Any, ends: frozenset[int]) -> None:
+        """``model`` runs with the attention of :mod:`.attention`; ``tokenizer`` is a ``tokenizers.Tokenizer``."""
+        self._model = model
+        self._tokenizer = tokenizer
+        self._ends = ends
+
+    @torch.inference_mode()
+    def answer(self, requests: Sequence[Request], unwanted: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """Answer requests (in lexicographic order of their prompts, so that prefixes are shared), in their order.
+
+        Raises :class:`~cycleqd_runner.engines.batching.Closed` as soon as ``unwanted()`` is true.
+        """
+        rows = [_Row(request, self._tokenizer, self._ends) for request in requests]
+        slots = Slots(len(rows), max(request.reserved for request in requests))
+        self._choose(rows, self._prefill(requests, slots, unwanted))
+        live = self._compact(rows, slots)
+        while live:
+            if unwanted():
+                raise Closed("The batch was abandoned because nobody waits for it any more.")
+            self._choose(live, self._step(live, slots))
+            live = self._compact(live, slots)
+        return [row.answer for row in rows if row.answer is not None]
+
+    def _prefill(self, requests: Sequence[Request], slots: Slots, unwanted: Callable[[], bool]) -> Tensor:
+        """Fill the slots with all prompts; return the logits (rows, vocabulary) of what follows them."""
+        prompts = [request.prompt for request in requests]
+        logits = []
+        for part in chunks(prompts, _PREFILL_TOKENS):
+            if unwanted():
+                raise Closed("The batch was abandoned because nobody waits for it any more.")
+            nodes = tree([prompts[i] for i in part])
+            step = Prefill(slots, nodes, part.start, self._device)
+            last = torch.tensor([int(path[-1]) for path in nodes.paths], device=self._device)
+            logits.append(self._forward(torch.from_numpy(nodes.tokens), torch.from_numpy(nodes.positions), step, last))
+        if len(slots.layers) != self._model.config.num_hidden_layers:
+            raise UnsupportedHere(
+                f"{len(slots.layers)} of the model's {self._model.config.num_hidden_layers} layers attend the way the "
+                "Transformers engine computes; use the VLLM engine for this model."
+            )
+        return torch.cat(logits)
+
+    def _step(self, live: Sequence[_Row], slots: Slots) -> Tensor:
+        """Compute the newest token of every live row; return the logits (rows, vocabulary) of what follows."""
+        positions = [len(row.request.prompt) + len(row.tokens) - 1 for row in live]
+        where = torch.tensor(positions)
+        step = Decode(slots, where.to(self._device), max(positions) + 1)
+        return self._forward(torch.tensor([row.tokens[-1] for row in live]), where, step, 0)
+
+    def _forward(self, tokens: Tensor, positions: Tensor, step: Step, keep: int | Tensor) -> Tensor:
+        out = self._model(
+            input_ids=tokens[None].to(self._device),
+            position_ids=positions[None].to(self._device),
+            use_cache=False,
+            logits_to_keep=keep,
+            cycleqd_step=step,
+        )
+        logits: Tensor = out.logits[0]
+        return logits
+
+    @staticmethod
+    def _choose(rows: Sequence[_Row], logits: Tensor) -> None:
+        """Give every row its next token."""
+        # The maximum is NaN if any logit is, so one pass finds both the greedy token and broken rows.
+        top, greedy = logits.max(dim=-1)
+        finite = torch.isfinite(top).tolist()
+        for i, (row, token) in enumerate(zip(rows, greedy.tolist(), strict=True)):
+            if not finite[i]:
+                row.break_off()
+            else:
+                row.push(row.draw(logits[i]) if row.draws else token)
+
+    def _compact(self, rows: Sequence[_Row], slots: Slots) -> list[_Row]:
+        """Return the unfinished rows as 0..n-1 of the slots: rows from the end move into the gaps."""
+        live = [i for i, row in enumerate(rows) if row.answer is None]
+        count = len(live)
+        gaps = sorted(set(range(count)) - set(live))
+        movers = live[count - len(gaps) :]
+        order = list(range(count))
+        for gap, mover in zip(gaps, movers, strict=True):
+            order[gap] = mover
+        if gaps:
+            columns = max(len(rows[i].request.prompt) + len(rows[i].tokens) for i in movers)
+            slots.move(torch.tensor(gaps, device=self._device), torch.tensor(movers, device=self._device), columns)
+        return [rows[i] for i in order]
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self._model.device
+        return device
