@@ -1,0 +1,69 @@
+"""The evaluator of all skills that are judged by running the answer: one question, one answer, one execution.
+
+How an answer is run and compared is the ``check`` of the skill's own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from cycleqd.api.tasks import SandboxLimits
+from cycleqd_runner.chat import ChatModel
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.tasks.contract import Item, Verdict
+from cycleqd_runner.tasks.items import Question, items_of
+from cycleqd_runner.tasks.prompts import Asking
+
+Q = TypeVar("Q", bound=Question)
+
+Judgement = tuple[float, str | None]
+"""Score in [0, 1] and what was wrong."""
+
+Check = Callable[[Q, str, Sandbox, SandboxLimits], Awaitable[Judgement]]
+"""Runs an answer's text. Raises TemporaryError if the sandbox failed, BadData if the item itself is broken."""
+
+
+class ExecutableEvaluator(Generic[Q]):
+    """Asks each question once and runs the answer in a fresh sandbox.
+
+    Args:
+        kind: the model that items' payloads are read back with.
+        questions: the items, in a fixed order.
+        asking: how they are asked.
+        check: runs and compares an answer.
+    """
+
+    def __init__(self, kind: type[Q], questions: Sequence[Q], asking: Asking, check: Check[Q]) -> None:
+        self.asking = asking
+        self._kind = kind
+        self._items = items_of(questions)
+        self._check = check
+
+    def items(self) -> Sequence[Item]:
+        """Return all items in their fixed order."""
+        return self._items
+
+    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+        """Ask and judge one item.
+
+        Raises:
+            TemporaryError: engine or sandbox failed; the item was not judged.
+            BadData: the item's own gold answer or setup does not run.
+        """
+        question = self._kind.model_validate(item.payload)
+        messages = self.asking.conversation(question.prompt)
+        answer = await model.chat(messages, self.asking.sampling)
+        score: float | None
+        reason: str | None
+        if answer.finish == "broken":
+            score, reason = None, "numerically broken"
+        else:
+            score, reason = await self._check(question, answer.text, sandbox, limits)
+        return Verdict(score, reason, messages, answer.text, answer.prompt_tokens, answer.answer_tokens)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return text as one line of at most ``limit`` characters, for reasons in records."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,0 +1,44 @@
+"""System prompts and limits of the three executable skills' questions; every child reads them once per item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cycleqd.api.tasks import EvaluatorBase
+from cycleqd_runner.chat import Message, Sampling
+
+SQL_PROMPT = "Answer with SQL."
+SHELL_PROMPT = "Answer with a bash command."
+PYTHON_PROMPT = "Answer with Python."
+
+SHORT_ANSWER = 48
+"""Default longest answer to a generated item, in tokens: the longest gold answer has 38."""
+
+LONG_ANSWER = 512
+"""Default longest answer to an item from a file, in tokens."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a question is put.
+
+    Attributes:
+        system: the system prompt; empty sends none.
+        sampling: greedy, with the longest answer and the strings that end it.
+    """
+
+    system: str
+    sampling: Sampling
+
+    def conversation(self, prompt: str) -> tuple[Message, ...]:
+        """Return the messages that ask ``prompt``."""
+        system = (Message("system", self.system),) if self.system else ()
+        return (*system, Message("user", prompt))
+
+
+def asking(spec: EvaluatorBase, system: str, max_tokens: int, stop: tuple[str, ...]) -> Asking:
+    """Return how to ask: the evaluator's defaults unless the manifest says otherwise."""
+    return Asking(
+        system if spec.system_prompt is None else spec.system_prompt,
+        Sampling(max_tokens=spec.max_tokens or max_tokens, stop=stop),
+    )

@@ -1,0 +1,64 @@
+"""Which evaluator runs which ``type`` of the manifest, and where items files are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cycleqd.api.tasks import EvaluatorBase
+from cycleqd.errors import BadData, UnsupportedHere, near_misses
+from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.python_tests import python_tests_evaluator
+from cycleqd_runner.tasks.shell import shell_evaluator
+from cycleqd_runner.tasks.sql import sql_evaluator
+
+Fetch = Callable[[str], bytes]
+"""Returns the content behind a ``data`` URI."""
+
+FACTORIES: dict[str, Callable[[Any, bytes | None], Evaluator]] = {
+    "Sql": sql_evaluator,
+    "Shell": shell_evaluator,
+    "PythonTests": python_tests_evaluator,
+}
+LATER = ("AgentBenchDB", "AgentBenchOS", "LmEval", "Inspect", "Container")
+"""Types that the manifest's schema knows and this version cannot run."""
+
+
+def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
+    """Return the evaluator of a manifest's ``evaluator`` block.
+
+    Args:
+        spec: the validated block.
+        fetch: reads its ``data``.
+
+    Raises:
+        UnsupportedHere: this version has no evaluator of that type.
+        BadData: the items file is broken or missing.
+    """
+    kind = str(getattr(spec, "type", ""))
+    factory = FACTORIES.get(kind)
+    if factory is None:
+        hint = "" if kind in LATER else near_misses(kind, FACTORIES)
+        raise UnsupportedHere(
+            f"This version cannot run evaluators of type {kind}{hint}: use one of {', '.join(sorted(FACTORIES))}."
+        )
+    data = getattr(spec, "data", None)
+    return factory(spec, None if data is None else fetch(data))
+
+
+def fetch_from(folder: Path) -> Fetch:
+    """Return a fetch for plain paths (relative ones to ``folder``) and ``file://`` URIs."""
+
+    def fetch(uri: str) -> bytes:
+        parts = urlsplit(uri)
+        if parts.scheme not in ("", "file"):
+            raise UnsupportedHere(f"Items cannot be read from {uri}: this worker reads plain paths and file:// URIs.")
+        path = Path(unquote(parts.path)) if parts.scheme == "file" else folder / uri
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BadData(f"The items file {path} cannot be read ({error.strerror}): check the task's data.") from error
+
+    return fetch

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cycleqd.api.tasks import (
+    AgentBenchDbEvaluator,
+    AgentBenchOsEvaluator,
+    ContainerEvaluator,
+    EvaluatorBase,
+    InspectEvaluator,
+    LmEvalEvaluator,
+    PythonTestsEvaluator,
+    ShellEvaluator,
+    SqlEvaluator,
+)
+from cycleqd.errors import BadData, UnsupportedHere
+from cycleqd_runner.tasks.items import SqlItem
+from cycleqd_runner.tasks.registry import fetch_from, make_evaluator
+from cycleqd_runner.tasks.sql import sql_evaluator
+
+GOOD = {"id": "a", "prompt": "p", "gold": "SELECT 1", "setup": ""}
+BAD_FILES = [
+    pytest.param("", r"q\.jsonl has no items: expected one JSON object a line\.", id="empty"),
+    pytest.param("{}\n", r"q\.jsonl, line 1: id: field required \(and 3 more\)\.", id="fields-missing"),
+    pytest.param("\n{", r"q\.jsonl, line 2: not JSON \(", id="cut"),
+    pytest.param("[1]", r"q\.jsonl, line 1: expected a JSON object, got list\.", id="no-object"),
+    pytest.param(
+        json.dumps({**GOOD, "answer": 1}), r"line 1: answer: extra inputs are not permitted", id="unknown-field"
+    ),
+    pytest.param(
+        json.dumps({**GOOD, "pool": "train"}), r"line 1: pool: input should be 'seen', 'unseen' or 'any'", id="pool"
+    ),
+    pytest.param(json.dumps(GOOD) + "\n" + json.dumps(GOOD), r"line 2: the id 'a' was used before", id="id-twice"),
+    pytest.param("\xff", r"q\.jsonl is not UTF-8 text \(byte 0\)", id="not-utf-8"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_broken_items_files_name_file_and_line(text: str, message: str) -> None:
+    with pytest.raises(BadData, match=message):
+        sql_evaluator(SqlEvaluator(type="Sql", data="q.jsonl"), text.encode("latin-1"))
+
+
+def test_a_good_file_is_read_in_order() -> None:
+    lines = [json.dumps({**GOOD, "id": name, "pool": "unseen"}) for name in "cab"]
+    evaluator = sql_evaluator(SqlEvaluator(type="Sql", data="q.jsonl"), "\n\n".join(lines).encode())
+    assert [(item.id, item.pool) for item in evaluator.items()] == [("c", "unseen"), ("a", "unseen"), ("b", "unseen")]
+    assert SqlItem.model_validate(evaluator.items()[0].payload).gold == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        pytest.param(SqlEvaluator(type="Sql"), 800, id="Sql"),
+        pytest.param(ShellEvaluator(type="Shell"), 800, id="Shell"),
+        pytest.param(PythonTestsEvaluator(type="PythonTests"), 800, id="PythonTests"),
+    ],
+)
+def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: int, tmp_path: Path) -> None:
+    items = make_evaluator(spec, fetch_from(tmp_path)).items()
+    again = make_evaluator(spec, fetch_from(tmp_path)).items()
+    other = make_evaluator(spec.model_copy(update={"items_seed": 5}), fetch_from(tmp_path)).items()
+    assert [item.payload for item in items] == [item.payload for item in again]
+    assert len({item.id for item in items}) == len(items) == count
+    assert not {item.id for item in items} & {item.id for item in other}
+
+
+LATER: list[AgentBenchDbEvaluator | AgentBenchOsEvaluator | LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
+    AgentBenchDbEvaluator(type="AgentBenchDB", data="d"),
+    AgentBenchOsEvaluator(type="AgentBenchOS", data="d"),
+    LmEvalEvaluator(type="LmEval", task="gsm8k"),
+    InspectEvaluator(type="Inspect", task="t"),
+    ContainerEvaluator(type="Container", image="i"),
+]
+
+
+@pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.type) for spec in LATER])
+def test_what_this_version_cannot_run_is_said_in_one_sentence(spec: EvaluatorBase, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedHere, match=r"^This version cannot run evaluators of type \w+: use one of .*Sql\.$"):
+        make_evaluator(spec, fetch_from(tmp_path))
+
+
+def test_files_are_fetched_by_path_and_by_uri(tmp_path: Path) -> None:
+    (tmp_path / "my items.jsonl").write_bytes(b"x")
+    fetch = fetch_from(tmp_path)
+    assert fetch("my items.jsonl") == b"x"
+    assert fetch(str(tmp_path / "my items.jsonl")) == b"x"
+    assert fetch((tmp_path / "my items.jsonl").as_uri()) == b"x"
+    with pytest.raises(BadData, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
+        fetch("gone.jsonl")
+    with pytest.raises(UnsupportedHere, match="Items cannot be read from s3://b/k"):
+        fetch("s3://b/k")
