@@ -123,7 +123,7 @@ BEHAVIOURS = (
     Behaviour("zombies", python("import os\nfor _ in range(15):\n    if os.fork() == 0: os._exit(0)\nprint('left')"), says(b"left\n")),
     Behaviour("stopped-processes", bash(f"sleep {MARK} & kill -STOP $! ; echo stopped"), says(b"stopped\n"), needs_signals=True),
     Behaviour("fork-bomb", python("import os, time\nfor _ in range(9):\n    try: os.fork()\n    except OSError: pass\ntime.sleep(.5)"), lambda done: done.exit_code in (None, 0)),
-    Behaviour("many-processes", python("import os, time\nn = 0\ntry:\n    for n in range(400):\n        if os.fork() == 0: time.sleep(60)\nexcept OSError: pass\ntime.sleep(.5)\nprint(n)"), lambda done: done.limit == "processes" or int(done.stdout or b"999") < 24),
+    Behaviour("many-processes", python("import os, time\nn = 0\ntry:\n    for n in range(400):\n        if os.fork() == 0: time.sleep(60); os._exit(0)\nexcept OSError: pass\ntime.sleep(.5)\nprint(n)"), lambda done: done.limit == "processes" or int(done.stdout or b"999") < 24),
     Behaviour("many-threads", python("import threading, time\nn = 0\ntry:\n    for n in range(100): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nexcept RuntimeError: pass\ntime.sleep(.5)\nprint(n)"), lambda done: done.limit == "processes" or int(done.stdout or b"999") < 24),
     Behaviour("enough-processes", bash("for i in 1 2 3 4 5 6 7 8; do sleep 0.05 & done; wait; echo ok"), says(b"ok\n")),
     Behaviour("kill-everybody", bash(f"sleep {MARK} & kill -9 -1 2>/dev/null; echo survived"), says(b"survived\n"), needs_confinement=True),
