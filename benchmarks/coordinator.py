@@ -1,7 +1,8 @@
 """Coordinator work per child: reading its result, folding all results, planning what comes next.
 
 Run ``python -m benchmarks.coordinator``. Nothing of a model is involved. The store is a folder, so this is the
-coordinator's own work, not a network's.
+coordinator's own work, not a network's. Work is processor time, which neighbours on a busy machine do not change; the
+time on the clock is shown beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure, at_most, publish
 from cycleqd import keys
 from cycleqd.api import RunSpec
 from cycleqd.log import ResultLog
@@ -66,9 +67,11 @@ def _result(individual: int) -> bytes:
 
 
 def main() -> int:
-    """Grow a run to its last child; publish the mean and the late cost of one child, in milliseconds."""
+    """Grow a run to its last child; publish what one child costs on average and at the end, in milliseconds."""
     spec = _spec()
+    prepared = frozenset(expert.name for expert in spec.experts)
     steps: dict[str, list[float]] = {"refresh": [], "fold": [], "plan": [], "compact": []}
+    on_the_clock: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(Path(folder))
         log = ResultLog(store)
@@ -77,25 +80,28 @@ def main() -> int:
             store.put_once(keys.result(individual), _result(individual))
             if individual < TASKS:
                 continue
-            clock = [time.perf_counter()]
+            started = time.perf_counter()
+            clock = [time.process_time()]
             log.refresh()
-            clock.append(time.perf_counter())
+            clock.append(time.process_time())
             _ = log.population(TASKS, spec.search.archive).coverage
-            clock.append(time.perf_counter())
-            plan(spec, Observed(frozenset(spec.experts[k].name for k in range(TASKS)), frozenset(log.done), running=running))
-            clock.append(time.perf_counter())
+            clock.append(time.process_time())
+            plan(spec, Observed(prepared, frozenset(log.done), running=running))
+            clock.append(time.process_time())
             log.compact()
-            clock.append(time.perf_counter())
+            clock.append(time.process_time())
+            on_the_clock.append(1000 * (time.perf_counter() - started))
             for name, begin, end in zip(steps, clock, clock[1:], strict=False):
                 steps[name].append(1000 * (end - begin))
     total = np.sum(list(steps.values()), axis=0)
     late = float(total[-LATE:].mean())
     figures = [Figure(f"{name}, last {LATE} children", float(np.mean(ms[-LATE:])), "ms") for name, ms in steps.items()]
     figures += [
-        Figure("coordinator work per child, whole run", float(total.mean()), "ms", "<= 5", float(total.mean()) <= 5),
-        Figure(f"coordinator work per child, last {LATE} children", late, "ms", "<= 5", late <= 5),
+        Figure(f"time on the clock per child, last {LATE} children", float(np.mean(on_the_clock[-LATE:])), "ms"),
+        at_most("coordinator work per child, whole run", float(total.mean()), "ms", 5),
+        at_most(f"coordinator work per child, last {LATE} children", late, "ms", 5),
     ]
-    return publish("coordinator", figures)
+    return publish(__file__, figures)
 
 
 if __name__ == "__main__":
