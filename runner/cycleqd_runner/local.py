@@ -130,21 +130,29 @@ class LocalRun:
         probe(self.store)
         claim(self.store, self.run)
         deadline = self.run.spec.active_deadline_seconds
-        async with self._stopping_workers(), asyncio.timeout(deadline):
-            while True:
-                self._log.refresh()
-                self._log.compact()
-                self._collect()
-                decision = plan(self.run.spec, self._observed())
-                self.observer.show(self._snapshot(decision.phase))
-                if decision.phase in ("Succeeded", "Cancelled"):
-                    return
-                for work in decision.start:
-                    await self._start(work)
-                busy = [worker.task for worker in self._workers if worker.task]
-                if not busy:
-                    raise PermanentError(f"The run is {self.run.spec.desired_state}: set spec.desiredState to Running to go on.")
-                await asyncio.wait(busy, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            async with self._stopping_workers(), asyncio.timeout(deadline):
+                while not await self._step():
+                    pass
+        except TimeoutError as error:
+            raise PermanentError(f"The run is not finished after {deadline} s: raise spec.activeDeadlineSeconds.") from error
+
+    async def _step(self) -> bool:
+        """Look, plan, start what is missing, wait a moment. Return whether the run has ended."""
+        self._log.refresh()
+        self._log.compact()
+        self._collect()
+        decision = plan(self.run.spec, self._observed())
+        self.observer.show(self._snapshot(decision.phase))
+        if decision.phase in ("Succeeded", "Cancelled"):
+            return True
+        for work in decision.start:
+            await self._start(work)
+        busy = [worker.task for worker in self._workers if worker.task]
+        if not busy:
+            raise PermanentError(f"The run is {self.run.spec.desired_state}: set spec.desiredState to Running to go on.")
+        await asyncio.wait(busy, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        return False
 
     def _observed(self) -> Observed:
         experts = [expert.name for expert in self.run.spec.experts]

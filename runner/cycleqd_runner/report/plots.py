@@ -1,0 +1,147 @@
+"""Pictures of a run: archives as heat maps, and how they grew. Pure functions of :class:`cycleqd.report.Report`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from cycleqd.report import ArchiveView, Report
+
+DOTS_PER_INCH = 130
+COLOURS = "viridis"
+EMPTY_CELL = "#eef0f3"
+LINES = ("#3565c9", "#d1642a", "#2f8f5b", "#8a4fbf", "#b3394d", "#5f6b7a")
+"""One colour per task; they differ in lightness, too."""
+
+Qualities = Mapping[int, float]
+"""Quality by individual, in [0, 1]."""
+
+
+def pictures(report: Report) -> dict[str, bytes]:
+    """Return the PNG files of a run by name; none before the experts have scores."""
+    if not report.archives:
+        return {}
+    found = {"archives.png": _png(archives_figure(report))}
+    if report.progress:
+        found["progress.png"] = _png(progress_figure(report))
+    return found
+
+
+def archives_figure(report: Report) -> Figure:
+    """Return one heat map per archive, or per archive and pair of axes where there are more than two axes."""
+    views = [(archive, pair) for archive in report.archives for pair in _axis_pairs(archive)]
+    columns = min(len(views), 3)
+    rows = -(-len(views) // columns)
+    is_strip = len(report.archives[0].axes) == 1
+    figure = Figure(figsize=(4.3 * columns + 0.8, (1.9 if is_strip else 4.1) * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    colours = Normalize(0.0, max((score for row in report.individuals for score in row.scores or ()), default=1.0) or 1.0)
+    for axes, view in zip(grid.flat, views, strict=False):
+        _heat_map(axes, report, *view, colours)
+    for axes in list(grid.flat)[len(views) :]:
+        axes.set_visible(False)
+    figure.colorbar(ScalarMappable(colours, COLOURS), ax=grid, label="quality", shrink=0.8, pad=0.01)
+    children = sum(1 for individual in report.individuals if individual.id >= len(report.experts))
+    figure.suptitle(f"{report.run}: archives after {children} children", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def best_in_cells(archive: ArchiveView, pair: Sequence[int], qualities: Qualities) -> npt.NDArray[np.float64]:
+    """Return the best quality over all other axes: (bins, bins) for two axes, (1, bins) for one; NaN where empty."""
+    sizes = [len(archive.edges[axis]) - 1 for axis in pair]
+    grid = np.full((sizes[1] if len(pair) > 1 else 1, sizes[0]), np.nan)
+    for cell, individual in archive.cells:
+        row, column = cell[pair[1]] if len(pair) > 1 else 0, cell[pair[0]]
+        grid[row, column] = np.fmax(grid[row, column], qualities[individual])
+    return grid
+
+
+def progress_figure(report: Report) -> Figure:
+    """Return coverage, QD score and best score against the number of children."""
+    figure = Figure(figsize=(12.0, 3.6), layout="constrained")
+    coverage, qd_score, best = figure.subplots(1, 3)
+    children = [point.children for point in report.progress]
+    for axes, title, curves in (
+        (coverage, "coverage of the archives", [[100 * value for value in p.coverage] for p in report.progress]),
+        (qd_score, "QD score", [list(p.qd_score) for p in report.progress]),
+        (best, "best search score", [[100 * value for value in p.best] for p in report.progress]),
+    ):
+        for task, name in enumerate(report.tasks):
+            values = [curve[task] for curve in curves]
+            axes.plot(children, values, color=LINES[task % len(LINES)], label=name, drawstyle="steps-post")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel("children")
+        axes.set_ylim(bottom=0)
+        axes.grid(visible=True, color="#e3e6ea", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    means = [100 * point.best_mean for point in report.progress]
+    best.plot(children, means, color="black", linestyle="--", label="mean of one model", drawstyle="steps-post")
+    coverage.set_ylabel("%")
+    best.set_ylabel("%")
+    best.legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
+
+
+def _axis_pairs(archive: ArchiveView) -> list[tuple[int, ...]]:
+    axes = range(len(archive.axes))
+    return [(0,)] if len(archive.axes) == 1 else list(combinations(axes, 2))
+
+
+def _heat_map(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[int], colours: Normalize) -> None:
+    task = report.tasks.index(archive.task)
+    scores = {individual.id: individual.scores for individual in report.individuals if individual.scores}
+    grid = best_in_cells(archive, pair, {who: own[task] for who, own in scores.items()})
+    bins_y, bins_x = grid.shape
+    axes.set_facecolor(EMPTY_CELL)
+    axes.imshow(grid, origin="lower", cmap=COLOURS, norm=colours, aspect="auto", extent=(0, bins_x, 0, bins_y))
+    axes.set_xticks(range(bins_x + 1), minor=True)
+    axes.set_yticks(range(bins_y + 1), minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.7)
+    axes.tick_params(which="minor", length=0)
+    _ticks(axes, archive, pair)
+    _mark(axes, report, archive, pair)
+    axes.set_title(f"quality: {archive.task}   ({100 * archive.coverage:.0f} % covered)", loc="left", fontsize=10)
+
+
+def _ticks(axes: Axes, archive: ArchiveView, pair: Sequence[int]) -> None:
+    """Label the axes with scores in percent at every third edge."""
+    edges = archive.edges[pair[0]]
+    axes.set_xlabel(f"{archive.axes[pair[0]]} score, %")
+    axes.set_xticks(range(0, len(edges), 3), [f"{100 * edge:.0f}" for edge in edges[::3]], fontsize=8)
+    if len(pair) == 1:
+        axes.set_yticks([])
+        return
+    edges = archive.edges[pair[1]]
+    axes.set_ylabel(f"{archive.axes[pair[1]]} score, %")
+    axes.set_yticks(range(0, len(edges), 3), [f"{100 * edge:.0f}" for edge in edges[::3]], fontsize=8)
+
+
+def _mark(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[int]) -> None:
+    """Mark the experts (triangles) and the members of the final model (stars) that hold a cell."""
+    members = set(report.chosen.weights) if report.chosen else set()
+    for cell, individual in archive.cells:
+        if individual >= len(report.experts) and individual not in members:
+            continue
+        x, y = cell[pair[0]] + 0.5, (cell[pair[1]] if len(pair) > 1 else 0) + 0.5
+        is_member = individual in members
+        marker, size = ("*", 150) if is_member else ("^", 55)
+        axes.scatter(x, y, marker=marker, s=size, color="#ff5a36" if is_member else "white", edgecolor="black", linewidth=0.8)
+        if individual < len(report.experts):
+            is_right = 2 * x > axes.get_xlim()[1]
+            side, aside = ("right", -6) if is_right else ("left", 6)
+            label, offset = report.experts[individual], (aside, 3)
+            axes.annotate(label, (x, y), xytext=offset, textcoords="offset points", ha=side, fontsize=7)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()

@@ -1,0 +1,43 @@
+"""The result table for terminals: test scores per model and task, with intervals."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from cycleqd.report import Difference, Interval, Report
+
+
+def score_table(report: Report) -> Table:
+    """Return base, experts, average and merged model with their test scores in percent and 95 % intervals."""
+    title = f"{report.run}: test scores in %, with 95 % intervals"
+    table = Table(title=title, title_justify="left", caption=_verdict(report), caption_justify="left")
+    table.add_column("model")
+    for task in report.tasks:
+        table.add_column(task, justify="right")
+    table.add_column("mean", justify="right")
+    for name, own in report.scores.items():
+        is_merged = name == "merged"
+        if is_merged:
+            table.add_section()
+        cells = [interval_text(own[task]) for task in report.tasks] + [interval_text(report.means[name])]
+        table.add_row(name, *cells, style="bold" if is_merged else "")
+    return table
+
+
+def interval_text(interval: Interval) -> str:
+    """Return ``62 [52, 71]``, in percent."""
+    return f"{100 * interval.mean:.0f} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def difference_text(difference: Difference) -> str:
+    """Return ``+4.2 [+1.0, +7.3] points over average``."""
+    points = [f"{100 * value:+.1f}" for value in (difference.mean, difference.low, difference.high)]
+    return f"{points[0]} [{points[1]}, {points[2]}] points over {difference.against}"
+
+
+def _verdict(report: Report) -> Text:
+    lines = [f"merged is {difference_text(difference)}" for difference in report.differences]
+    if report.chosen:
+        lines.append(f"chosen on validation: {report.chosen.name}")
+    return Text("\n".join(lines))
