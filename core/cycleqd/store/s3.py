@@ -1,0 +1,229 @@
+"""The object store in an S3 bucket, Amazon's or any server that speaks its protocol.
+
+Write-once is ``PUT`` with ``If-None-Match: *``; nothing relies on ETags. Transient faults are repeated by botocore
+(standard mode) and by nobody else; what its errors mean is :mod:`cycleqd.store.s3_errors`' knowledge. An upload that
+was killed leaves parts that cost room but cannot be seen: give the bucket a lifecycle rule
+(``AbortIncompleteMultipartUpload``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from cycleqd.errors import BadData, BadManifest, MissingObject, StoreUnreachable
+from cycleqd.store.atomic import check_arrived, complete_file, open_source
+from cycleqd.store.contract import Credentials, check_key, check_prefix, is_key
+from cycleqd.store.s3_errors import BOTO_ERRORS, CONNECT_SECONDS, READ_SECONDS, code_of, translate
+
+PART_BYTES = 64 << 20
+"""Parts of a big object: 10 000 of them, S3's limit, make 640 GB."""
+
+ATTEMPTS = 4
+"""Requests in all, with waits of up to 1, 2 and 4 s: long enough for a restart of a pod, short for a wrong endpoint."""
+
+_CONFLICT_TRIES = 5
+PAGE_KEYS = 1000
+"""S3's limit of keys in one answer to a listing, and in one request to delete."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+
+
+class S3Store:
+    """An :class:`~cycleqd.store.contract.ObjectStore` below a prefix of a bucket. The bucket must exist."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        credentials: Credentials | None = None,
+        *,
+        part_bytes: int = PART_BYTES,
+        page_keys: int = PAGE_KEYS,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Make a client; no request is sent yet.
+
+        Args:
+            bucket: its name.
+            prefix: of all keys, without the slashes at its ends; may be empty.
+            credentials: None takes boto3's usual chain.
+            part_bytes: files above this size are sent in parts of this size (S3: at least 5 MiB).
+            page_keys: keys in one answer to a listing, and in one request to delete (S3: at most 1000).
+            attempts: requests in all before a transient fault is told.
+
+        Raises:
+            BadManifest: the name, the prefix or the endpoint is malformed.
+            AccessDenied: the credentials' profile does not exist.
+        """
+        prefix = prefix.strip("/")
+        self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        if not _BUCKET.fullmatch(bucket):
+            raise BadManifest(f"The store {self.uri} has no valid bucket name: write s3://BUCKET/PREFIX.")
+        try:
+            self._base = f"{check_prefix(prefix)}/" if prefix else ""
+        except BadData as error:
+            raise BadManifest(f"The store {self.uri} has an impossible prefix: {error}") from error
+        self._bucket = bucket
+        self._where = f"The store {self.uri}"
+        self._bucket_seen = False
+        self._page_keys = page_keys
+        with self._errors():
+            self._client = _client(credentials, attempts)
+        self._where += f" at {self._client.meta.endpoint_url}"
+        self._transfer = TransferConfig(
+            multipart_threshold=part_bytes, multipart_chunksize=part_bytes, max_concurrency=4
+        )
+
+    def get(self, key: str) -> bytes:
+        """Return the whole object."""
+        name = self._name(key)
+        with self._errors(key):
+            return bytes(self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read())
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write the object, over an older one if need be."""
+        name = self._name(key)
+        with self._errors(key):
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
+
+    def put_once(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one.
+
+        409 is the answer to one of two writes at the same moment, which the protocol wants repeated; it is no fault
+        that botocore repeats.
+        """
+        name = self._name(key)
+        with self._errors(key):
+            for _ in range(_CONFLICT_TRIES):
+                try:
+                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")
+                except ClientError as error:
+                    code = code_of(error)
+                    if code in {"PreconditionFailed", "412"}:
+                        return False
+                    if code not in {"ConditionalRequestConflict", "409"}:
+                        raise
+                else:
+                    return True
+        raise StoreUnreachable(f"{self._where} reports endless conflicts about {key}: run it again later.")
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[str]:
+        """Yield the keys below ``prefix`` after ``after``, in order; one page is in memory at a time."""
+        request = {"Bucket": self._bucket, "Prefix": self._base + check_prefix(prefix), "MaxKeys": self._page_keys}
+        if after:
+            request["StartAfter"] = self._base + after
+        with self._errors():
+            for page in self._client.get_paginator("list_objects_v2").paginate(**request):
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"].removeprefix(self._base)
+                    if is_key(key):  # consoles make "folders", objects whose names end with a slash
+                        yield key
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object of this key."""
+        try:
+            self.size(key)
+        except MissingObject:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        """Return the object's length in bytes."""
+        name = self._name(key)
+        try:
+            with self._errors(key):
+                length = int(self._client.head_object(Bucket=self._bucket, Key=name)["ContentLength"])
+        except MissingObject:
+            self._see_bucket()  # HEAD says 404 and no more, be it the object, the bucket or the user that is missing
+            raise
+        self._bucket_seen = True
+        return length
+
+    def upload(self, path: Path, key: str) -> None:
+        """Send a file, in parts if it is big; the object appears with the last one."""
+        name = self._name(key)
+        with open_source(path) as source, self._errors(key):
+            size = source.seek(0, 2)
+            self._client.upload_file(str(path), self._bucket, name, Config=self._transfer)
+        arrived = self.size(key)
+        if arrived != size:
+            raise StoreUnreachable(f"{self._where} has {arrived} bytes of {key} instead of {size}: upload it again.")
+
+    def download(self, key: str, path: Path) -> None:
+        """Fetch an object into a file, several ranges at a time if it is big."""
+        size = self.size(key)
+        with complete_file(path) as temporary:
+            with self._errors(key):
+                self._client.download_file(self._bucket, self._name(key), str(temporary), Config=self._transfer)
+            check_arrived(temporary, size, f"the object {key} of the store {self.uri}")
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        name = self._name(key)
+        with self._errors(key):
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove all objects below ``prefix``, a thousand a request."""
+        count = 0
+        found = self.list(check_prefix(prefix, folder=True))
+        while keys := list(islice(found, self._page_keys)):
+            names = [{"Key": self._name(key)} for key in keys]
+            with self._errors(prefix):
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": names, "Quiet": True})
+            for refused in answer.get("Errors", ()):
+                error = ClientError({"Error": refused}, "DeleteObjects")
+                raise translate(error, self._where, prefix)
+            count += len(keys)
+        return count
+
+    def _name(self, key: str) -> str:
+        """Return the key within the bucket."""
+        return self._base + check_key(key)
+
+    def _see_bucket(self) -> None:
+        """Make sure, once, that the bucket exists and knows us: a listing is a request whose refusal has a body."""
+        if not self._bucket_seen:
+            with self._errors():
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._base, MaxKeys=1)
+            self._bucket_seen = True
+
+    @contextmanager
+    def _errors(self, key: str = "") -> Iterator[None]:
+        """Translate what boto3 raises."""
+        try:
+            yield
+        except BOTO_ERRORS as error:
+            raise translate(error, self._where, key) from error
+
+
+def _client(credentials: Credentials | None, attempts: int) -> Any:  # noqa: ANN401 - boto3 makes the class at run time
+    """Return a boto3 client of S3, which several threads may use."""
+    session = boto3.session.Session(
+        aws_access_key_id=credentials.access_key_id if credentials else None,
+        aws_secret_access_key=credentials.secret_access_key if credentials else None,
+        aws_session_token=credentials.session_token if credentials else None,
+        region_name=credentials.region if credentials else None,
+    )
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=32,
+        tcp_keepalive=True,
+    )
+    endpoint = credentials.endpoint_url if credentials else None
+    try:
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except ValueError as error:
+        raise BadManifest(f"The S3 endpoint is malformed ({error}): correct AWS_ENDPOINT_URL.") from error
