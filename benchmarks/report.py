@@ -7,9 +7,14 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "torch", "transformers", "ribs")
+"""Whose versions matter to the figures."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +51,39 @@ def at_least(name: str, value: float, unit: str, bound: float) -> Figure:
     return Figure(name, value, unit, f">= {bound:g} {unit}", value >= bound)
 
 
-def publish(script: str, figures: Sequence[Figure]) -> None:
+def _machine() -> dict[str, object]:
+    """Return what the figures depend on besides the code."""
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES if find_spec(name)},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's own name where Linux tells it, else its architecture."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def publish(script: str, figures: Sequence[Figure]) -> int:
     """Print the figures and write them to ``results/<name>.json``.
 
     Args:
-        script: ``__file__`` of the benchmark.
+        script: name or ``__file__`` of the benchmark.
         figures: in the order in which they are printed.
+
+    Returns:
+        The exit code: 1 if a figure is short of its target, else 0.
     """
     for figure in figures:
         print(figure.line())
     RESULTS.mkdir(exist_ok=True)
-    machine = {"processors": os.cpu_count(), "architecture": platform.machine(), "python": platform.python_version()}
-    content = {"machine": machine, "figures": [asdict(figure) for figure in figures]}
-    file = RESULTS / f"{Path(script).stem}.json"
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    name = Path(script).stem
+    content = {"script": name, "machine": _machine(), "figures": [asdict(figure) for figure in figures]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return int(any(figure.met is False for figure in figures))

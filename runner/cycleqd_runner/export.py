@@ -6,7 +6,6 @@ complete, so a folder of that name is always a whole model. Where the tensors co
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from cycleqd.errors import BadData, NoSpace, UnsupportedHere
+from cycleqd.errors import BadData, UnsupportedHere
 from cycleqd.genome import Genome
+from cycleqd.store.atomic import translate
 from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint
 from cycleqd_runner.lora import CONFIG, PREFIX, WEIGHTS
 from cycleqd_runner.materialise import Materialiser
@@ -187,11 +187,7 @@ def _complete(folder: Path, fill: Callable[[Path], None]) -> Path:
         fill(work)
         work.rename(folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(
-                f"The disk became full while {folder} was written: free some space and export again."
-            ) from error
-        raise
+        raise translate(error, f"The export folder {folder}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
 import torch
 
 from cycleqd.errors import BadModel
+from cycleqd.store.atomic import translate
 from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256
 from cycleqd_runner.lora import Adapter
+from cycleqd_runner.safetensors_file import Planned, write_file
 
 SHARD_BYTES = 1 << 30
 """A file is closed when it has grown to this size: large enough to transfer well, small enough to hold."""
@@ -50,6 +51,7 @@ def factorise(
 
     Raises:
         BadModel: NaN or infinity in the base or the expert, or a file that became shorter.
+        NoSpace: the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = _Writer(folder)
@@ -149,6 +151,11 @@ class _Writer:
 
     def _flush(self) -> None:
         file = self.folder / f"directions-{len(self.checksums):05d}.safetensors"
-        safetensors.numpy.save_file(dict(self.pending), file)
+        tensors = {name: torch.from_numpy(array) for name, array in self.pending.items()}
+        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+        try:
+            write_file(file, plan, tensors.values())
+        except OSError as error:
+            raise translate(error, f"The basis file {file}") from error
         self.checksums[file.name] = sha256(file)
         self.pending.clear()

@@ -56,7 +56,7 @@ def encode(columns: torch.Tensor) -> Reflections:
         columns: (d, r) orthonormal, r <= d, float64 or float32.
     """
     d, r = columns.shape
-    vectors = torch.geqrf(columns)[0].cpu().numpy().T
+    vectors = torch.geqrf(columns.float())[0].cpu().numpy().T  # rounding to float32 is 30 times finer than 20 bits
     kept = vectors[_below_diagonal(d, r)]
     lengths = d - 1 - np.arange(r)
     scale = np.zeros(r, np.float32)
@@ -64,7 +64,7 @@ def encode(columns: torch.Tensor) -> Reflections:
     full = lengths > 0  # the last vector of a square matrix is empty
     if full.any():
         scale[full] = np.maximum.reduceat(np.abs(kept), starts[full])
-    steps = _LIMIT / np.maximum(scale.astype(kept.dtype), np.finfo(np.float32).tiny)
+    steps = _LIMIT / np.maximum(scale.astype(np.float64), np.finfo(np.float32).tiny)
     codes = np.rint(kept * np.repeat(steps, lengths)).clip(-_LIMIT, _LIMIT).astype(np.int32) + (_LIMIT + 1)
     nibbles = np.zeros(len(codes) + len(codes) % 2, np.uint8)
     nibbles[: len(codes)] = codes & 15

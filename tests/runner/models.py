@@ -36,8 +36,8 @@ def save_llama(
     }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(LlamaConfig(**(settings | config))).to(dtype)
-    model.save_pretrained(folder, max_shard_size=shard)
+        model: Any = LlamaForCausalLM(LlamaConfig(**(settings | config)))
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard)
     save_tokenizer(folder)
     return folder
 
@@ -46,7 +46,8 @@ def save_tokenizer(folder: Path, words: Sequence[str] = WORDS) -> None:
     """Save a word-level tokenizer with a chat template."""
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    tokenizers: Any = PreTrainedTokenizerFast
+    fast = tokenizers(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     fast.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     fast.save_pretrained(folder)
 

@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from cycleqd.errors import BadData, BadManifest, BadModel
+from cycleqd.errors import BadData, BadManifest, BadModel, NoSpace
 from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, Basis, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint
@@ -203,6 +203,16 @@ def test_directions_are_split_into_files(base: Checkpoint, tmp_path: Path, monke
         us, v = basis.factors(name)
         assert us.shape[1] == 2
         torch.testing.assert_close(us.double() @ v.double().T, left @ right, atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here, a disk that is always full")
+def test_full_disk(base: Checkpoint, tmp_path: Path) -> None:
+    adapter = Adapter(save_adapter(base.folder, tmp_path / "lora", 1))
+    (tmp_path / "basis").mkdir()
+    (tmp_path / "basis" / "directions-00000.safetensors").symlink_to("/dev/full")
+    with pytest.raises(NoSpace, match=r"directions-00000\.safetensors has no room left"):
+        factorise("sql", adapter, base, tmp_path / "basis")
+    assert not (tmp_path / "basis" / MANIFEST).exists()
 
 
 @pytest.mark.parametrize("who", ["base model", "expert sql", "adapter"])

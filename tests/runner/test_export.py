@@ -14,7 +14,7 @@ import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cycleqd.errors import BadData, NoSpace, UnsupportedHere
+from cycleqd.errors import AccessDenied, BadData, NoSpace, UnsupportedHere
 from cycleqd.genome import Form, Genome, combine
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import INDEX, Checkpoint
@@ -134,7 +134,7 @@ class TestNothingIsLeftBehind:
         with pytest.raises(BadData, match="more tensors than the base model's"):
             export_checkpoint(tmp_path / "out", base, tensors, CARD)
 
-    @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, NoSpace), (errno.EACCES, PermissionError)])
+    @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, NoSpace), (errno.EACCES, AccessDenied)])
     def test_full_disk(self, base: Checkpoint, tmp_path: Path, code: int, error: type[Exception]) -> None:
         def tensors() -> Iterator[tuple[str, torch.Tensor]]:
             yield base.names[0], base.tensor(base.names[0])
