@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-
 from cycleqd.api.engine import EngineArgs, EngineSpec
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.engines.contract import Engine
@@ -14,12 +13,13 @@ __all__ = ["ENGINES", "Engine", "open_engine"]
 
 
 def _transformers(folder: Path, args: EngineArgs) -> Engine:
-    from cycleqd_runner.engines.transformers import TransformersEngine  # seconds to import, so only when used
+    # Importing transformers takes seconds: only when it is used.
+    from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415
 
     return TransformersEngine(folder, args)
 
 
-def _vllm(folder: Path, args: EngineArgs) -> Engine:
+def _vllm(folder: Path, args: EngineArgs) -> Engine:  # noqa: ARG001
     raise UnsupportedHere("This build of cycleqd has no VLLM engine; set engine.type to Transformers.")
 
 

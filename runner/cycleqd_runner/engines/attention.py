@@ -9,11 +9,10 @@ Slots: each answer has a row of the key-value buffers, and the token at position
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -30,7 +29,7 @@ _BLOCK_ELEMENTS = 2**24
 class Step(Protocol):
     """What attention needs to know about the tokens that are being computed."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *, layer: int, scale: float | None, window: int | None) -> Tensor:
         """Store ``k`` and ``v`` (heads, tokens, size) and return what ``q`` sees: (tokens, query heads, size).
 
         ``window``: how far back a token sees, itself included; None: everything.
@@ -50,7 +49,8 @@ class Slots:
         """Return the buffers of a layer, shaped after ``k`` and ``v`` (heads, tokens, size)."""
         if index not in self.layers:
             # Zeros, because what is masked is still multiplied, and 0 x NaN of unset memory would be NaN.
-            self.layers[index] = tuple(x.new_zeros(self.rows, x.shape[0], self.columns, x.shape[2]) for x in (k, v))  # type: ignore[assignment]
+            keys, values = (x.new_zeros(self.rows, x.shape[0], self.columns, x.shape[2]) for x in (k, v))
+            self.layers[index] = keys, values
         return self.layers[index]
 
     def move(self, targets: Tensor, sources: Tensor, columns: int) -> None:
@@ -79,13 +79,14 @@ class Prefill:
             for begin in range(0, len(group), at_once):
                 members = group[begin : begin + at_once]
                 # A short row repeats its last own token; computing it twice gives the same value twice.
-                query = torch.stack([_stretch(torch.from_numpy(prompts.paths[i])[prompts.own[i] :], width) for i in members])
+                own = [torch.from_numpy(prompts.paths[i])[prompts.own[i] :] for i in members]
+                query = torch.stack([_stretch(nodes_of_row, width) for nodes_of_row in own])
                 seen = torch.from_numpy(prompts.positions)[query]
                 block_rows = torch.tensor(members) + first_row
                 self._blocks.append((block_rows.to(device), query.to(device), seen.to(device), longest))
         self._masks: dict[tuple[int, int | None, int, torch.dtype], Tensor] = {}
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *, layer: int, scale: float | None, window: int | None) -> Tensor:
         """See :class:`Step`."""
         keys, values = self._slots.layer(layer, k, v)
         rows, columns, nodes = self._write
@@ -93,24 +94,22 @@ class Prefill:
         values[rows, :, columns] = v[:, nodes].transpose(0, 1)
         shared = q.shape[0] // k.shape[0]
         out = q.new_empty(q.shape[1], q.shape[0], v.shape[2])
-        for number, (block_rows, query, seen, longest) in enumerate(self._blocks):
+        for block, (block_rows, query, _, longest) in enumerate(self._blocks):
             n, width = query.shape
             # Query heads that share a key head become further queries of it: no copy of keys and values per query head.
             grouped = q[:, query].transpose(0, 1).reshape(n, k.shape[0], shared * width, q.shape[2])
-            mask = self._mask(number, seen, longest, window, shared, q.dtype)
+            mask = self._mask(block, window, shared, q.dtype)
             result = scaled_dot_product_attention(
                 grouped, keys[block_rows, :, :longest], values[block_rows, :, :longest], attn_mask=mask, scale=scale
             )
             out[query] = result.reshape(n, q.shape[0], width, v.shape[2]).transpose(1, 2)
         return out
 
-    def _mask(
-        self, number: int, seen: Tensor, longest: int, window: int | None, shared: int, dtype: torch.dtype
-    ) -> Tensor:
-        key = (number, window, shared, dtype)
+    def _mask(self, block: int, window: int | None, shared: int, dtype: torch.dtype) -> Tensor:
+        key = (block, window, shared, dtype)
         if key not in self._masks:
-            mask = _hidden(seen, longest, window, dtype)[:, None]
-            self._masks[key] = mask.repeat(1, 1, shared, 1)
+            _, _, seen, longest = self._blocks[block]
+            self._masks[key] = _hidden(seen, longest, window, dtype)[:, None].repeat(1, 1, shared, 1)
         return self._masks[key]
 
 
@@ -125,7 +124,7 @@ class Decode:
         self._longest = longest
         self._masks: dict[tuple[int | None, torch.dtype], Tensor] = {}
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None, window: int | None) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, *, layer: int, scale: float | None, window: int | None) -> Tensor:
         """See :class:`Step`."""
         keys, values = self._slots.layer(layer, k, v)
         keys[self._rows, :, self._positions] = k.transpose(0, 1)
@@ -161,11 +160,11 @@ def _hidden(positions: Tensor, columns: int, window: int | None, dtype: torch.dt
 
 
 def attend(
-    module: Any,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Tensor | None,  # noqa: ARG001  (Transformers makes none for attention that it does not know)
     *,
     cycleqd_step: Step,
     scaling: float | None = None,
@@ -180,11 +179,11 @@ def attend(
             "The Transformers engine computes plain softmax attention, but this model caps its attention scores or "
             "has attention sinks; use the VLLM engine for it."
         )
-    out = cycleqd_step.attend(module.layer_idx, query[0], key[0], value[0], scaling, sliding_window)
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    out = cycleqd_step.attend(query[0], key[0], value[0], layer=layer, scale=scaling, window=sliding_window)
     return out[None], None
 
 
-def register(names: Sequence[str] = (NAME,)) -> None:
+def register() -> None:
     """Make this attention known to Transformers. May be repeated."""
-    for name in names:
-        AttentionInterface.register(name, attend)
+    AttentionInterface.register(NAME, attend)

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cycleqd.errors import TemporaryError
 from cycleqd_runner.chat import Answer, Sampling
+
+Result = TypeVar("Result")
 
 _QUIET_TURNS = 4
 """Turns of the event loop without a new request after which it is at rest.
@@ -43,7 +45,7 @@ class Request:
         return len(self.prompt) + self.sampling.max_tokens
 
 
-class Closed(TemporaryError):
+class Closed(TemporaryError):  # noqa: N818  (like its siblings it names the state, not the class)
     """The engine was closed before the request was answered."""
 
 
@@ -138,7 +140,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._answer, [w.request for w in batch], unwanted)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Not handled here: it goes to everybody who waits, and they decide about repeating.
             for waiting in batch:
                 if not waiting.answer.done():
@@ -150,7 +152,7 @@ class Batcher:
         finally:
             self._running = []
 
-    def run(self, function: Callable[[], Any]) -> Any:
+    def run(self, function: Callable[[], Result]) -> Result:
         """Run ``function`` in the worker thread, between two batches, and wait for it.
 
         Raises :class:`Closed` when there is no worker thread any more.

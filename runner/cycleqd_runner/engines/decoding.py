@@ -1,20 +1,24 @@
-"""The decode loop: prompts in, answers out, one batch at a time. Event loops, tokenizers' templates and weights are not
-known here.
+"""The decode loop: prompts in, answers out, one batch at a time. Templates, waiting and weights are not known here.
 
 Why not ``generate``: evaluation is nearly the whole cost of a run, and its many short prompts with common beginnings
 are what a general loop is worst at. Here a shared prefix is computed once, linear layers see no padding, the output
 head sees only the tokens that are sampled from, rows leave the batch when they end, and keys and values are written
 in place and never copied to grow.
+
+Numbers that are not finite stay within their row once answers grow. In a prompt they break every row that shares a
+prefix with it, because a masked NaN is still a NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer
@@ -23,6 +27,8 @@ from cycleqd_runner.engines.batching import Closed, Request
 from cycleqd_runner.engines.prefixes import chunks, tree
 from cycleqd_runner.engines.text import GrowingText
 
+Finish = Literal["stop", "length", "broken"]
+
 _PREFILL_TOKENS = 8192
 """Prompt tokens of one forward pass; bounds the memory of activations."""
 
@@ -30,7 +36,7 @@ _PREFILL_TOKENS = 8192
 class _Row:
     """An answer that is growing."""
 
-    def __init__(self, request: Request, tokenizer: Any, ends: frozenset[int]) -> None:
+    def __init__(self, request: Request, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
         self.request = request
         self.tokens: list[int] = []
         self.answer: Answer | None = None
@@ -69,15 +75,15 @@ class _Row:
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
-    def _finish(self, text: str, finish: Any) -> None:
+    def _finish(self, text: str, finish: Finish) -> None:
         self.answer = Answer(text, len(self.request.prompt), len(self.tokens), finish)
 
 
 class Decoder:
     """Answers batches with one model."""
 
-    def __init__(self, model: Any, tokenizer: Any, ends: frozenset[int]) -> None:
-        """``model`` runs with the attention of :mod:`.attention`; ``tokenizer`` is a ``tokenizers.Tokenizer``."""
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
+        """``model`` runs with the attention of :mod:`.attention`; ``ends`` are the tokens that end an answer."""
         self._model = model
         self._tokenizer = tokenizer
         self._ends = ends

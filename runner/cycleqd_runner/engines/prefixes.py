@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def chunks(prompts: Sequence[Sequence[int]], max_tokens: int) -> list[range]:
             used, fresh = 0, len(prompt)
         used += fresh
     bounds.append(len(prompts))
-    return [range(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
 def alike(sizes: Sequence[int], *, ratio: float = 1.25, slack: int = 8) -> list[list[int]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 
@@ -13,8 +12,8 @@ class GrowingText:
     Bytes of an incomplete character and special tokens give no text.
     """
 
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...]) -> None:
-        """``tokenizer`` is a ``tokenizers.Tokenizer``; an empty string in ``stop`` is ignored."""
+    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]) -> None:
+        """An empty string in ``stop`` is ignored."""
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._stop = tuple(s for s in stop if s)

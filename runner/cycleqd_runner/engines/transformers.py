@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadData, BadManifest, BadModel, UnsupportedHere
@@ -44,7 +49,9 @@ class TransformersEngine:
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = _read_model(folder, dtype_of(args.dtype, device)).to(device).eval()
+        self._model = _read_model(folder, dtype_of(args.dtype, device))
+        self._model.eval()  # type: ignore[no-untyped-call]
+        self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
         self._tokenizer = _read_tokenizer(folder)
         self._limit = _context(self._model.config, args.max_model_len)
         self._prompts: dict[tuple[Message, ...], tuple[int, ...]] = {}
@@ -82,7 +89,7 @@ class TransformersEngine:
         """Stop; see the contract."""
         self.batcher.close()
 
-    def _answer(self, requests: Sequence[Request], unwanted: Any) -> list[Answer]:
+    def _answer(self, requests: Sequence[Request], unwanted: Callable[[], bool]) -> list[Answer]:
         self._weights.check()
         try:
             return self._decoder.answer(requests, unwanted)
@@ -134,7 +141,7 @@ def _check_args(args: EngineArgs) -> None:
             )
 
 
-def _read_model(folder: Path, dtype: torch.dtype) -> Any:
+def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     attention.register()
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -151,12 +158,12 @@ def _read_model(folder: Path, dtype: torch.dtype) -> Any:
     return model
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise BadModel(f"The tokenizer in {folder} cannot be read: {error}") from error
-    if not tokenizer.is_fast:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise BadModel(f"The tokenizer in {folder} has no tokenizer.json; convert it to a fast tokenizer.")
     if not tokenizer.chat_template:
         # A guessed format would score a model on something that it was never trained on.
@@ -167,14 +174,14 @@ def _read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     """Return the tokens that end an answer: the generation config's and the tokenizer's."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     listed = ends if isinstance(ends, list) else [ends]
     return frozenset(token for token in [*listed, tokenizer.eos_token_id] if token is not None)
 
 
-def _context(config: Any, wanted: int | None) -> int:
+def _context(config: PreTrainedConfig, wanted: int | None) -> int:
     """Return the longest prompt plus answer, in tokens."""
     able = getattr(config, "max_position_embeddings", None)
     if wanted is not None and able is not None and wanted > able:

@@ -79,5 +79,5 @@ class LiveWeights:
         for name in sorted(self._own_names):
             parameter = self._by_name[name].detach()
             digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-            digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).cpu().numpy())
+            digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
         return digest.hexdigest()
