@@ -16,7 +16,9 @@ LONGEST = 400
 
 def _python(code: str) -> str:
     """Run code in a fresh interpreter in the repository's root, the working directory on its path as ``-c`` does."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -27,7 +29,10 @@ def test_operator_folder_holds_only_packages() -> None:
 
 
 def test_import_operator_is_the_standard_librarys() -> None:
-    assert _python("import operator, os; print(operator.__file__ == os.__file__.replace('os.py', 'operator.py'))") == "True"
+    assert (
+        _python("import operator, os; print(operator.__file__ == os.__file__.replace('os.py', 'operator.py'))")
+        == "True"
+    )
 
 
 def _modules(package: str) -> list[str]:
@@ -48,7 +53,9 @@ print(sorted({{"torch", "transformers", "vllm", "kopf", "kubernetes", "cycleqd_r
     assert _python(code) == "[]"
 
 
-@pytest.mark.parametrize("folder", [name for name in (*PACKAGES, "tests", "benchmarks", "examples") if (ROOT / name).exists()])
+@pytest.mark.parametrize(
+    "folder", [name for name in (*PACKAGES, "tests", "benchmarks", "examples") if (ROOT / name).exists()]
+)
 def test_files_stay_readable(folder: str) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
     assert lengths

@@ -28,7 +28,18 @@ INT64_MAX = 2**63 - 1
 LONGEST_DESCRIPTION = 600
 """Characters; a union's field can carry one text per variant."""
 
-KEPT = ("description", "type", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems", "enum")
+KEPT = (
+    "description",
+    "type",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "enum",
+)
 """JSON Schema keywords that mean the same in a structural schema."""
 
 LIST_KEYS = {"conditions": "type", "experts": "name", "tasks": "name"}
@@ -49,7 +60,10 @@ IMMUTABLE = ("baseModel", "experts", "tasks", "storage")
 SPEC_RULES = (
     ("self.tasks.all(t, self.experts.exists(e, e.name == t.expert))", "every task must name one of spec.experts"),
     ("self.experts.all(e, self.tasks.exists_one(t, t.expert == e.name))", "give every expert exactly one task"),
-    ("self.search.cycle != 'Fixed' || self.search.fixedTask < self.tasks.size()", "search.fixedTask is an index into tasks"),
+    (
+        "self.search.cycle != 'Fixed' || self.search.fixedTask < self.tasks.size()",
+        "search.fixedTask is an index into tasks",
+    ),
 )
 
 
@@ -85,7 +99,9 @@ def _structural(schema: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema
     """Return a structural schema that allows what ``schema`` (pydantic's JSON schema) allows, or a little more."""
     if "$ref" in schema:
         # What stands beside a reference (description, default) belongs to the field and wins over the model's own.
-        return _structural({**defs[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}, defs)
+        return _structural(
+            {**defs[schema["$ref"].rpartition("/")[2]], **{k: v for k, v in schema.items() if k != "$ref"}}, defs
+        )
     if "discriminator" in schema:
         return _with_default(_union(schema, defs), schema)
     if "anyOf" in schema:
@@ -160,10 +176,14 @@ def _union(schema: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
             continue
         fields[name] = _merged([variants[value]["properties"][name] for value in types], types)
         if len(types) < len(variants):
-            rules.append(_rule(f"!has(self.{name}) || self.{tag} in {types}", f"{name} goes with type {' or '.join(types)} only"))
+            rules.append(
+                _rule(f"!has(self.{name}) || self.{tag} in {types}", f"{name} goes with type {' or '.join(types)} only")
+            )
         needed = [value for value in types if name in variants[value].get("required", ())]
         if needed:
-            rules.append(_rule(f"!(self.{tag} in {needed}) || has(self.{name})", f"type {' or '.join(needed)} needs {name}"))
+            rules.append(
+                _rule(f"!(self.{tag} in {needed}) || has(self.{name})", f"type {' or '.join(needed)} needs {name}")
+            )
     return {
         "description": schema["description"],
         "type": "object",
@@ -176,7 +196,9 @@ def _union(schema: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
 def _merged(fields: Sequence[Schema], types: Sequence[str]) -> Schema:
     """Return a field as loose as the loosest variant's; defaults move to the description, since they differ by type."""
     merged = {key: value for key, value in fields[0].items() if all(field.get(key) == value for field in fields)}
-    merged |= {"maxLength": max(field["maxLength"] for field in fields)} if all("maxLength" in f for f in fields) else {}
+    merged |= (
+        {"maxLength": max(field["maxLength"] for field in fields)} if all("maxLength" in f for f in fields) else {}
+    )
     merged |= {"nullable": True} if any(field.get("nullable") for field in fields) else {}
     texts: dict[str, list[str]] = {}
     for field, value in zip(fields, types, strict=True):
@@ -204,7 +226,9 @@ def _add_rules(spec: Schema) -> None:
     for name in ("experts", "tasks"):  # lists with keys are equal in any order, but ids follow the order
         same_order = f"self.map(x, x.{LIST_KEYS[name]}) == oldSelf.map(x, x.{LIST_KEYS[name]})"
         fields[name]["x-kubernetes-validations"].append(_rule(same_order, f"the order of spec.{name} cannot change"))
-    search["children"]["x-kubernetes-validations"] = [_rule("self >= oldSelf", "spec.search.children can only be raised")]
+    search["children"]["x-kubernetes-validations"] = [
+        _rule("self >= oldSelf", "spec.search.children can only be raised")
+    ]
     reserved = _rule(f"!(self in {sorted(RESERVED_NAMES)})", "the names base, average and merged are the report's own")
     fields["experts"]["items"]["properties"]["name"]["x-kubernetes-validations"] = [reserved]
     spec["x-kubernetes-validations"] = [_rule(*pair) for pair in SPEC_RULES]
@@ -213,7 +237,7 @@ def _add_rules(spec: Schema) -> None:
 class _Plain(yaml.SafeDumper):
     """Writes repeated parts out, since Kubernetes tools differ in how they read YAML's references."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         """Never refer."""
         return True
 

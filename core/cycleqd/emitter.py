@@ -1,7 +1,7 @@
 """Emitters (pyribs' term): what proposes the next genome. The seam of design section 3.
 
-An emitter sees the population and genomes, nothing else; loading models and scoring children is the runner's business. An
-emitter that needs a model (``Guided``) gets it when it is made.
+An emitter sees the population and genomes, nothing else; loading models and scoring children is the runner's business.
+An emitter that needs a model (``Guided``) gets it when it is made.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ class Genome:
             raise BadData(f"A genome has shapes {got} where this run's layout has {expected}: it is of another run.")
         if written_for != layout.digest:
             raise BadData(
-                f"A genome was written for layout {written_for[:12]}, this run's is {layout.digest[:12]}: it is of another run."
+                f"A genome was written for layout {written_for[:12]}, this run's is {layout.digest[:12]}: "
+                "it is of another run."
             )
         return genome
 

@@ -49,6 +49,12 @@ def quarantine(individual: int) -> str:
     return f"{QUARANTINE}{individual:07d}.json"
 
 
+def parse_quarantine(key: str) -> int | None:
+    """Return the individual of a quarantine note's key, or None for a foreign object."""
+    stem = key.removeprefix(QUARANTINE).removesuffix(".json")
+    return int(stem) if stem.isdecimal() and key == quarantine(int(stem)) else None
+
+
 def compaction(results: int) -> str:
     """Return the key of the compaction of so many results."""
     return f"{ARCHIVE}{results:07d}.json"

@@ -1,4 +1,4 @@
-"""Limits of the behaviour axes: from the experts' scores, once per run (section 4.1 of the paper, its appendix on bins)."""
+"""Limits of the behaviour axes, from the experts' scores (section 4.1 of the paper and its appendix on bins)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def axis_limits(expert_scores: npt.ArrayLike, grid: Archive) -> npt.NDArray[np.f
     scores = np.asarray(expert_scores, np.float64)
     lower = grid.lower_factor * scores.min(axis=0)
     upper = grid.upper_factor * scores.max(axis=0)
-    return np.clip(np.stack([lower, upper], axis=1), 0.0, 1.0)
+    limits: npt.NDArray[np.float64] = np.clip(np.stack([lower, upper], axis=1), 0.0, 1.0)
+    return limits
 
 
 def bin_edges(limits: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.float64]:

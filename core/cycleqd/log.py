@@ -1,4 +1,4 @@
-"""The log of results as the store holds it, read incrementally. What the results mean is :mod:`cycleqd.fold`'s knowledge.
+"""The log of results as the store holds it, read incrementally. What they mean is :mod:`cycleqd.fold`'s knowledge.
 
 A compaction (``archive/<n>.json``) repeats what the fold needs of n results in one object. It is derived: deleting it
 costs time, never knowledge.
@@ -57,19 +57,21 @@ class ResultLog:
                 list(readers.map(self._read, fresh))
         elif fresh:
             self._read(fresh[0])
-        self.quarantined = {int(key.removeprefix(keys.QUARANTINE).removesuffix(".json")) for key in self.store.list(keys.QUARANTINE)}
+        notes = (keys.parse_quarantine(key) for key in self.store.list(keys.QUARANTINE))
+        self.quarantined = {individual for individual in notes if individual is not None}
         return len(self.entries) - before
 
     def _read(self, key: str) -> None:
         try:
-            identity = keys.parse_result(key)
             result = read_result(self.store.get(key), key)
-            if identity != (result.id, result.evaluation):
-                raise BadData(f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside.")
-            self.entries[key] = entry_of(result)
-            self.damaged.pop(key, None)
         except BadData as error:
             self.damaged[key] = str(error)
+            return
+        if keys.parse_result(key) != (result.id, result.evaluation):
+            self.damaged[key] = f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside."
+            return
+        self.entries[key] = entry_of(result)
+        self.damaged.pop(key, None)
 
     def _read_compaction(self) -> None:
         for key in sorted(self.store.list(keys.ARCHIVE), reverse=True):

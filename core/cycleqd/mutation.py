@@ -16,6 +16,7 @@ from cycleqd.genome import Genome, Layout, Vector
 
 Mutation = SvdMutation | GaussianMutation | NoMutation
 Mutate = Callable[[Genome, Layout, int, Mutation, np.random.Generator], Vector]
+# ruff: noqa: ARG001 - all kinds of mutation have one signature, so that they can stand in one table
 
 
 def _expert_directions(genome: Genome, layout: Layout, expert: int, law: Mutation, rng: np.random.Generator) -> Vector:
@@ -61,7 +62,9 @@ _TABLE: dict[tuple[str, str], Mutate] = {
 }
 
 
-def mutate(genome: Genome, layout: Layout, expert: int, law: Mutation, rng: np.random.Generator) -> tuple[Genome, float]:
+def mutate(
+    genome: Genome, layout: Layout, expert: int, law: Mutation, rng: np.random.Generator
+) -> tuple[Genome, float]:
     """Return the mutated genome and the root mean square of the step.
 
     Args:

@@ -133,7 +133,7 @@ class Result(Record):
         """Return what a repetition of a strict run must give again: everything but times, worker and versions."""
         volatile = {"timings", "worker", "finished_at", "versions"}
         outcomes = {"outcomes": {"__all__": {"seconds"}}}
-        return self.model_dump(exclude={**{name: True for name in volatile}, "evaluations": {"__all__": outcomes}})
+        return self.model_dump(exclude={**dict.fromkeys(volatile, True), "evaluations": {"__all__": outcomes}})
 
 
 class Transcript(Record):

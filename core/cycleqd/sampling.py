@@ -23,13 +23,11 @@ def elite_probabilities(scores: npt.NDArray[np.float64], law: EliteSampling) -> 
     span = high - low
     scaled = (scores - low) / np.where(span > 0, span, 1.0)
     factors = np.where(span > 0, law.alpha_low + (law.alpha_high - law.alpha_low) * scaled, 1.0)
-    gamma = factors.prod(axis=1)
-    return gamma / gamma.sum()
+    gamma: npt.NDArray[np.float64] = factors.prod(axis=1)
+    return gamma / float(gamma.sum())
 
 
-def sample_parents(
-    archive: Archive, law: EliteSampling | RandomSampling, rng: np.random.Generator
-) -> tuple[int, int]:
+def sample_parents(archive: Archive, law: EliteSampling | RandomSampling, rng: np.random.Generator) -> tuple[int, int]:
     """Draw two distinct parents without replacement; a sole member is both parents.
 
     Returns:

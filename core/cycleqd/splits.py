@@ -12,7 +12,9 @@ from cycleqd.rng import generator
 Splits = Mapping[Split, tuple[str, ...]]
 
 
-def make_splits(task: str, seen: Sequence[str], unseen: Sequence[str], either: Sequence[str], sizes: SplitSizes, seed: int) -> Splits:
+def make_splits(
+    task: str, seen: Sequence[str], unseen: Sequence[str], either: Sequence[str], sizes: SplitSizes, seed: int
+) -> Splits:
     """Draw disjoint splits.
 
     Args:
@@ -45,7 +47,8 @@ def make_splits(task: str, seen: Sequence[str], unseen: Sequence[str], either: S
             total = len(seen) + len(unseen) + len(either)
             raise BadManifest(
                 f"Task {task} needs {sizes.search} search + {sizes.validation} validation + {sizes.test} test items, "
-                f"but its {total} items leave only {len(own)} of {count} for {split}: lower spec.tasks[].items or give more items."
+                f"but its {total} items leave only {len(own)} of {count} for {split}: "
+                "lower spec.tasks[].items or give more items."
             )
         splits[split] = tuple(own)
     return splits

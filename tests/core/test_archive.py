@@ -24,7 +24,9 @@ def _random_scores(n: int, n_tasks: int, seed: int) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).integers(0, LATTICE + 1, (n, n_tasks)) / LATTICE
 
 
-def _pyribs(archive: Archive, limits: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _pyribs(
+    archive: Archive, limits: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
     """Offer everybody to pyribs' archive, one by one, and return the occupants as our :meth:`Archive.grid` does."""
     axes = list(archive.axes)
     theirs = GridArchive(

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition: structural, complete, in step with the models. (Applied to a real cluster elsewhere.)"""
+"""The CustomResourceDefinition: structural, complete, in step with the models."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ VERSION = BUILT["spec"]["versions"][0]
 ROOT: dict[str, Any] = VERSION["schema"]["openAPIV3Schema"]
 SPEC: dict[str, Any] = ROOT["properties"]["spec"]
 ALLOWED = {
-    *crd.KEPT, "format", "nullable", "default", "properties", "required", "items", "additionalProperties", "exclusiveMinimum",
-    "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-}  # fmt: skip
+    *crd.KEPT,
+    *("format", "nullable", "default", "properties", "required", "items", "additionalProperties", "exclusiveMinimum"),
+    *(f"x-kubernetes-{name}" for name in ("preserve-unknown-fields", "validations", "list-type", "list-map-keys")),
+}
 
 
 def _walk(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -57,23 +58,29 @@ def test_every_field_is_described() -> None:
 
 
 def test_no_description_is_cut_in_the_middle() -> None:
-    assert max(len(schema.get("description", "")) for path, schema in _walk(SPEC, "spec") if not path.endswith("type")) < (
-        crd.LONGEST_DESCRIPTION
-    )
+    assert max(
+        len(schema.get("description", "")) for path, schema in _walk(SPEC, "spec") if not path.endswith("type")
+    ) < (crd.LONGEST_DESCRIPTION)
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
         ("search", {"default": {}}),
-        ("search.children", {"default": 1200, "minimum": 0, "maximum": 1_000_000, "type": "integer", "format": "int64"}),
+        (
+            "search.children",
+            {"default": 1200, "minimum": 0, "maximum": 1_000_000, "type": "integer", "format": "int64"},
+        ),
         ("search.seed", {"default": 0, "minimum": 0, "format": "int64"}),
         ("search.archive.lowerFactor", {"default": 0.85, "minimum": 0.0, "maximum": 1.0}),
         ("search.crossover.mean", {"default": 1.0, "minimum": 0.0, "exclusiveMinimum": True}),
         ("search.mutation", {"default": {"type": "Svd", "basis": "Expert", "maxScale": 0.3}, "required": ["type"]}),
         ("search.sampling", {"default": {"type": "Elite", "alphaLow": 0.5, "alphaHigh": 0.8}}),
         ("search.cycle", {"enum": ["Tasks", "Fixed"], "default": "Tasks"}),
-        ("experts", {"minItems": 2, "maxItems": 64, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        (
+            "experts",
+            {"minItems": 2, "maxItems": 64, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
         ("experts.revision", {"nullable": True, "maxLength": 100, "type": "string"}),
         ("tasks.evaluator.maxTurns", {"minimum": 1, "maximum": 50}),
         ("tasks.items", {"default": {}}),
@@ -110,7 +117,9 @@ def test_variants_share_one_object_and_rules_keep_them_apart() -> None:
     assert not any("has(self.maxTokens)" in rule for rule in rules), "all variants have it"
 
 
-@pytest.mark.parametrize("path", ["baseModel", "experts", "tasks", "storage", "search.seed", "search.mutation", "search.strict"])
+@pytest.mark.parametrize(
+    "path", ["baseModel", "experts", "tasks", "storage", "search.seed", "search.mutation", "search.strict"]
+)
 def test_what_decides_the_results_cannot_change(path: str) -> None:
     assert _rules(path)["self == oldSelf"].startswith(f"spec.{path} cannot change")
 
@@ -152,7 +161,12 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def test_defaults_of_the_api_server_are_those_of_the_models() -> None:
-    manifest = {"apiVersion": "cycleqd.dev/v1alpha1", "kind": "CycleQDRun", "metadata": {"name": "x"}, "spec": spec_dict()}
+    manifest = {
+        "apiVersion": "cycleqd.dev/v1alpha1",
+        "kind": "CycleQDRun",
+        "metadata": {"name": "x"},
+        "spec": spec_dict(),
+    }
     assert CycleQDRun.model_validate(_fill(manifest, ROOT)) == CycleQDRun.model_validate(manifest)
 
 

@@ -25,7 +25,10 @@ def _random(layout: Layout, seed: int) -> Genome:
 def test_gains_are_ordered_by_expert_matrix_direction() -> None:
     assert LAYOUT.size == 9
     assert [LAYOUT.gains_of(*where) for where in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
-        slice(0, 2), slice(2, 2), slice(2, 5), slice(5, 9),
+        slice(0, 2),
+        slice(2, 2),
+        slice(2, 5),
+        slice(5, 9),
     ]
     assert [LAYOUT.gains_of(0), LAYOUT.gains_of(1)] == [slice(0, 2), slice(2, 9)]
 

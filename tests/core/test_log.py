@@ -74,10 +74,14 @@ def test_results_that_arrive_out_of_order_are_found(store: CountingStore) -> Non
         pytest.param(
             keys.result(5), make_result(5, [0.5] * 3, 2).model_dump_json().encode(), "5-2", id="another evaluation's"
         ),
-        pytest.param("results/notes.json", make_result(5, [0.5] * 3).model_dump_json().encode(), "notes", id="foreign key"),
+        pytest.param(
+            "results/notes.json", make_result(5, [0.5] * 3).model_dump_json().encode(), "notes", id="foreign key"
+        ),
     ],
 )
-def test_damage_is_reported_and_the_child_is_not_done(store: CountingStore, key: str, data: bytes, message: str) -> None:
+def test_damage_is_reported_and_the_child_is_not_done(
+    store: CountingStore, key: str, data: bytes, message: str
+) -> None:
     _write(store, 0, 1, 2)
     store.put(key, data)
     log = ResultLog(store)
@@ -182,7 +186,9 @@ def test_result_keys_are_read_back(individual: int, evaluation: int) -> None:
     assert keys.parse_result(keys.result(individual, evaluation)) == (individual, evaluation)
 
 
-@pytest.mark.parametrize("key", ["results/7.json", "results/0000007.txt", "results/0000007-0.json", "results/-1.json", "results/x.json"])
+@pytest.mark.parametrize(
+    "key", ["results/7.json", "results/0000007.txt", "results/0000007-0.json", "results/-1.json", "results/x.json"]
+)
 def test_foreign_keys_are_not_results(key: str) -> None:
     assert keys.parse_result(key) is None
 

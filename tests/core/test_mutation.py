@@ -51,7 +51,9 @@ def test_expert_basis_leaves_the_other_experts_directions_alone() -> None:
 def test_weights_are_uniform_up_to_max_scale() -> None:
     layout = full_rank_world().layout
     zero = Genome(np.zeros(layout.size, np.float32), np.zeros((3, 1), np.float32))
-    draws = [mutate(zero, layout, 0, LAW, generator(0, n, "mutation"))[0].values[layout.gains_of(0)] for n in range(300)]
+    draws = [
+        mutate(zero, layout, 0, LAW, generator(0, n, "mutation"))[0].values[layout.gains_of(0)] for n in range(300)
+    ]
     assert stats.kstest(np.concatenate(draws) / 0.3, "uniform").pvalue > 1e-3
 
 
@@ -65,9 +67,7 @@ def test_it_adds_and_does_not_replace() -> None:
 def test_child_basis_adds_u_ws_vt_of_the_childs_own_task_vector() -> None:
     world = lora_world()
     parents = [world.core_genome(k) for k in range(3)]
-    child = Genome(
-        sum((p.values for p in parents[1:]), parents[0].values) / np.float32(3), parents[0].coefficients
-    )
+    child = Genome(sum((p.values for p in parents[1:]), parents[0].values) / np.float32(3), parents[0].coefficients)
     mutated, _ = mutate(child, world.layout, 0, SvdMutation(basis="Child"), generator(0, 5, "mutation"))
     before, _ = world.weights(child)
     after, _ = world.weights(mutated)
@@ -81,7 +81,9 @@ def test_child_basis_adds_u_ws_vt_of_the_childs_own_task_vector() -> None:
         assert w.min() > 0
         assert w.max() < 0.3
         assert len(np.unique(w.round(6))) == rank
-        np.testing.assert_allclose(new - old, (left * np.append(w, np.zeros(len(scales) - rank)) * scales) @ right, atol=1e-4)
+        np.testing.assert_allclose(
+            new - old, (left * np.append(w, np.zeros(len(scales) - rank)) * scales) @ right, atol=1e-4
+        )
 
 
 def test_child_basis_of_one_expert_equals_its_expert_basis() -> None:

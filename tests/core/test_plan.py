@@ -19,7 +19,9 @@ EXPERTS = frozenset(range(3))
 ALL = frozenset(range(3 + 12))
 
 
-def _spec(parallelism: int = 2, children: int = 12, state: str = "Running", per_job: int = 30, **search: Any) -> RunSpec:
+def _spec(
+    parallelism: int = 2, children: int = 12, state: str = "Running", per_job: int = 30, **search: Any
+) -> RunSpec:
     return run_spec(
         search={"children": children, **search},
         workers={"parallelism": parallelism, "childrenPerJob": per_job},
@@ -39,74 +41,114 @@ def _evaluate(individual: int) -> Work:
     ("state", "observed", "expected"),
     [
         pytest.param(
-            "Running", Observed(), Plan("Preparing", (Work("prepare", "sql"), Work("prepare", "shell"))),
+            "Running",
+            Observed(),
+            Plan("Preparing", (Work("prepare", "sql"), Work("prepare", "shell"))),
             id="at first experts are prepared, no more than there are workers",
         ),
         pytest.param(
-            "Running", Observed(running=(Work("prepare", "sql"),)), Plan("Preparing", (Work("prepare", "shell"),)),
+            "Running",
+            Observed(running=(Work("prepare", "sql"),)),
+            Plan("Preparing", (Work("prepare", "shell"),)),
             id="what runs is not started again",
         ),
         pytest.param(
-            "Running", Observed(prepared=frozenset({"sql"}), running=(Work("prepare", "shell"), Work("prepare", "python"))),
-            Plan("Preparing"), id="all workers busy: nothing to start",
+            "Running",
+            Observed(prepared=frozenset({"sql"}), running=(Work("prepare", "shell"), Work("prepare", "python"))),
+            Plan("Preparing"),
+            id="all workers busy: nothing to start",
         ),
         pytest.param(
-            "Running", Observed(prepared=frozenset({"shell", "python"})), Plan("Preparing", (Work("prepare", "sql"),)),
+            "Running",
+            Observed(prepared=frozenset({"shell", "python"})),
+            Plan("Preparing", (Work("prepare", "sql"),)),
             id="a dead worker's expert is prepared again",
         ),
         pytest.param(
-            "Running", Observed(PREPARED), Plan("Evaluating", (_evaluate(0), _evaluate(1))), id="then experts are evaluated",
+            "Running",
+            Observed(PREPARED),
+            Plan("Evaluating", (_evaluate(0), _evaluate(1))),
+            id="then experts are evaluated",
         ),
         pytest.param(
-            "Running", Observed(PREPARED, frozenset({0, 2})), Plan("Evaluating", (_evaluate(1),)),
+            "Running",
+            Observed(PREPARED, frozenset({0, 2})),
+            Plan("Evaluating", (_evaluate(1),)),
             id="children wait until the last expert has its scores",
         ),
         pytest.param(
-            "Running", Observed(PREPARED, EXPERTS),
-            Plan("Breeding", (_breed(3, 5, 7), _breed(4, 6, 8))), id="then children are bred",
+            "Running",
+            Observed(PREPARED, EXPERTS),
+            Plan("Breeding", (_breed(3, 5, 7), _breed(4, 6, 8))),
+            id="then children are bred",
         ),
         pytest.param(
-            "Running", Observed(PREPARED, ALL - {9}), Plan("Breeding", (_breed(9),)), id="one missing child, one block",
+            "Running",
+            Observed(PREPARED, ALL - {9}),
+            Plan("Breeding", (_breed(9),)),
+            id="one missing child, one block",
         ),
         pytest.param(
-            "Running", Observed(PREPARED, ALL, running=(_breed(14),)), Plan("Breeding"),
+            "Running",
+            Observed(PREPARED, ALL, running=(_breed(14),)),
+            Plan("Breeding"),
             id="finalize waits for workers that still run",
         ),
         pytest.param("Running", Observed(PREPARED, ALL), Plan("Finalizing", (Work("finalize"),)), id="then finalize"),
         pytest.param(
-            "Running", Observed(PREPARED, ALL, running=(Work("finalize"),)), Plan("Finalizing"), id="finalize runs once",
+            "Running",
+            Observed(PREPARED, ALL, running=(Work("finalize"),)),
+            Plan("Finalizing"),
+            id="finalize runs once",
         ),
         pytest.param("Running", Observed(PREPARED, ALL, finalized=True), Plan("Succeeded"), id="the end"),
         pytest.param(
-            "Running", Observed(PREPARED, ALL - {14}, finalized=False), Plan("Breeding", (_breed(14),)),
+            "Running",
+            Observed(PREPARED, ALL - {14}, finalized=False),
+            Plan("Breeding", (_breed(14),)),
             id="children raised after the end: the run goes on",
         ),
         pytest.param(
-            "Running", Observed(PREPARED, EXPERTS, running=(_breed(3), _breed(4), _breed(5))), Plan("Breeding"),
+            "Running",
+            Observed(PREPARED, EXPERTS, running=(_breed(3), _breed(4), _breed(5))),
+            Plan("Breeding"),
             id="parallelism lowered below what runs: nothing to start",
         ),
         pytest.param("Paused", Observed(PREPARED, EXPERTS), Plan("Breeding"), id="paused: nothing starts"),
         pytest.param(
-            "Paused", Observed(PREPARED, EXPERTS, running=(_breed(3),)), Plan("Breeding"), id="paused: what runs may finish",
+            "Paused",
+            Observed(PREPARED, EXPERTS, running=(_breed(3),)),
+            Plan("Breeding"),
+            id="paused: what runs may finish",
         ),
         pytest.param(
-            "Suspended", Observed(PREPARED, EXPERTS, running=(_breed(3),)), Plan("Breeding", stop=True),
+            "Suspended",
+            Observed(PREPARED, EXPERTS, running=(_breed(3),)),
+            Plan("Breeding", stop=True),
             id="suspended: stop now",
         ),
         pytest.param("Suspended", Observed(), Plan("Preparing"), id="suspended: nothing to stop"),
         pytest.param(
-            "Finished", Observed(PREPARED, EXPERTS | {3}, running=(_breed(4),)), Plan("Breeding"),
+            "Finished",
+            Observed(PREPARED, EXPERTS | {3}, running=(_breed(4),)),
+            Plan("Breeding"),
             id="finished: running blocks drain",
         ),
         pytest.param(
-            "Finished", Observed(PREPARED, EXPERTS | {3}), Plan("Finalizing", (Work("finalize"),)),
+            "Finished",
+            Observed(PREPARED, EXPERTS | {3}),
+            Plan("Finalizing", (Work("finalize"),)),
             id="finished: finalize with what there is",
         ),
         pytest.param(
-            "Finished", Observed(PREPARED, frozenset({0, 1})), Plan("Evaluating", (_evaluate(2),)),
+            "Finished",
+            Observed(PREPARED, frozenset({0, 1})),
+            Plan("Evaluating", (_evaluate(2),)),
             id="finished: experts are needed all the same",
         ),
-        pytest.param("Cancelled", Observed(running=(_breed(3),)), Plan("Cancelled", stop=True), id="cancelled: stop now"),
+        pytest.param(
+            "Cancelled", Observed(running=(_breed(3),)), Plan("Cancelled", stop=True), id="cancelled: stop now"
+        ),
         pytest.param("Cancelled", Observed(), Plan("Cancelled"), id="cancelled: nothing left to stop"),
     ],
 )
@@ -215,7 +257,7 @@ class Simulation:
     deaths=st.frozensets(st.integers(0, 60), max_size=6),
 )
 def test_every_run_ends_with_every_child_bred_once(
-    parallelism: int, children: int, per_job: int, strict: bool, lag: int, deaths: frozenset[int]
+    *, parallelism: int, children: int, per_job: int, strict: bool, lag: int, deaths: frozenset[int]
 ) -> None:
     simulation = Simulation(_spec(parallelism, children, per_job=per_job, strict=strict, lag=lag), deaths)
     simulation.run()

@@ -120,7 +120,9 @@ def test_repeatable_keeps_the_outcome_of_every_item(change: dict[str, object]) -
     result = _full_result()
     first, second = result.evaluations[0].outcomes
     outcomes = (first, second.model_copy(update=change))
-    changed = result.model_copy(update={"evaluations": (result.evaluations[0].model_copy(update={"outcomes": outcomes}),)})
+    changed = result.model_copy(
+        update={"evaluations": (result.evaluations[0].model_copy(update={"outcomes": outcomes}),)}
+    )
     assert changed.repeatable() != result.repeatable()
 
 
@@ -135,7 +137,9 @@ def test_repeats_are_averaged_and_their_cost_is_summed() -> None:
 
 
 def test_one_repeat_without_a_score_leaves_the_item_without() -> None:
-    merged = merge_outcomes([ItemOutcome(item="a", score=1.0), ItemOutcome(item="a", score=None, reason="judge timed out")])
+    merged = merge_outcomes(
+        [ItemOutcome(item="a", score=1.0), ItemOutcome(item="a", score=None, reason="judge timed out")]
+    )
     assert merged.score is None
     assert merged.reason == "judge timed out"
 

@@ -22,9 +22,9 @@ def test_any_other_key_gives_other_draws(other: tuple[int, int, str]) -> None:
 
 
 def test_no_global_generator_is_touched() -> None:
-    before = np.random.get_state()[1].tobytes()  # type: ignore[index, union-attr]  # noqa: NPY002
+    before = np.random.get_state()[1].tobytes()  # type: ignore[index]  # noqa: NPY002
     _draw(0, 0, "mutation")
-    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index, union-attr]  # noqa: NPY002
+    assert np.random.get_state()[1].tobytes() == before  # type: ignore[index]  # noqa: NPY002
 
 
 def test_draws_of_neighbouring_children_do_not_correlate() -> None:
@@ -37,6 +37,3 @@ def test_draws_of_neighbouring_children_do_not_correlate() -> None:
 def test_draws_stay_what_they_were() -> None:
     """A change here makes every recorded run unrepeatable."""
     assert generator(0, 3, "mutation").integers(0, 10**9, 3).tolist() == [59584629, 210686919, 126600309]
-
-
-

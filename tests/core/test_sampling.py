@@ -50,16 +50,24 @@ def _pair_law(single: npt.NDArray[np.float64]) -> dict[tuple[int, int], float]:
 
 def _gammas() -> npt.NDArray[np.float64]:
     """The law of the paper, written out for SCORES: task 2 is equal for all, so it has factor 1."""
-    factors = [0.5 + 0.3 * (f - 0.1) / 0.8 for f in (0.1, 0.5, 0.9, 0.9)], [0.5 + 0.3 * (f - 0.1) / 0.8 for f in (0.9, 0.5, 0.1, 0.8)]
-    gamma = np.prod(factors, axis=0)
-    return gamma / gamma.sum()
+    factors = (
+        [0.5 + 0.3 * (f - 0.1) / 0.8 for f in (0.1, 0.5, 0.9, 0.9)],
+        [0.5 + 0.3 * (f - 0.1) / 0.8 for f in (0.9, 0.5, 0.1, 0.8)],
+    )
+    gamma: npt.NDArray[np.float64] = np.prod(factors, axis=0)
+    return gamma / float(gamma.sum())
 
 
 @pytest.mark.parametrize(
     ("law", "single"),
-    [pytest.param(LAW, _gammas(), id="elite"), pytest.param(RandomSampling(type="Random"), np.full(4, 0.25), id="random")],
+    [
+        pytest.param(LAW, _gammas(), id="elite"),
+        pytest.param(RandomSampling(type="Random"), np.full(4, 0.25), id="random"),
+    ],
 )
-def test_pairs_follow_the_law_without_replacement(law: EliteSampling | RandomSampling, single: npt.NDArray[np.float64]) -> None:
+def test_pairs_follow_the_law_without_replacement(
+    law: EliteSampling | RandomSampling, single: npt.NDArray[np.float64]
+) -> None:
     archive = _archive(SCORES)
     pairs = Counter(sample_parents(archive, law, generator(0, child, "sampling")) for child in range(DRAWS))
     expected = _pair_law(single)
@@ -79,4 +87,6 @@ def test_a_sole_member_is_both_parents() -> None:
 
 def test_two_members_are_always_both_drawn() -> None:
     archive = _archive(SCORES[:2])
-    assert {frozenset(sample_parents(archive, LAW, generator(1, n, "sampling"))) for n in range(50)} == {frozenset({0, 1})}
+    assert {frozenset(sample_parents(archive, LAW, generator(1, n, "sampling"))) for n in range(50)} == {
+        frozenset({0, 1})
+    }

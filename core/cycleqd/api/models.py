@@ -11,11 +11,11 @@ class ModelSource(ApiModel):
     """A Hugging Face checkpoint: a folder with config.json, tokenizer and safetensors shards."""
 
     uri: Uri
-    """Where the model is: ``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a path relative to the manifest."""
+    """Where the model is: ``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a path beside the manifest."""
     revision: str | None = Field(default=None, max_length=100)
     """Branch, tag or commit of an ``hf://`` model; ignored elsewhere."""
     credentials_secret_name: str | None = None
-    """Kubernetes Secret with HF_TOKEN or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the run's own S3 credentials if unset."""
+    """Secret with HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the storage's if unset."""
 
 
 class Expert(ModelSource):

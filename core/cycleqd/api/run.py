@@ -32,7 +32,7 @@ class Storage(ApiModel):
     uri: Uri
     """``s3://BUCKET/PREFIX`` or a folder; one run per prefix."""
     credentials_secret_name: str | None = None
-    """Kubernetes Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and optionally AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."""
+    """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."""
     delete_on_removal: bool = False
     """Delete everything under the prefix when the CycleQDRun is deleted."""
 
@@ -88,7 +88,7 @@ class RunSpec(ApiModel):
     sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
     """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
     desired_state: DesiredState = "Running"
-    """Running; Paused: finish what runs, start nothing; Suspended: stop workers now; Finished: stop breeding and finalize; Cancelled: stop for good."""
+    """Running; Paused: start nothing new; Suspended: stop workers; Finished: finalize now; Cancelled: end it."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     """The run fails after so many seconds."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
@@ -106,7 +106,9 @@ class RunSpec(ApiModel):
                 raise ValueError(f"{kind} name {twice[0]} is used twice: give each {kind} its own name")
         for task in self.tasks:
             if task.expert not in experts:
-                raise ValueError(f"task {task.name} names the unknown expert {task.expert}{near_misses(task.expert, experts)}")
+                raise ValueError(
+                    f"task {task.name} names the unknown expert {task.expert}{near_misses(task.expert, experts)}"
+                )
         if sorted(task.expert for task in self.tasks) != sorted(experts):
             raise ValueError(
                 f"expected one task per expert, got {len(self.tasks)} tasks for {len(experts)} experts: "
@@ -114,12 +116,13 @@ class RunSpec(ApiModel):
             )
         if self.search.archive.bins ** (len(self.tasks) - 1) >= 2**63:
             raise ValueError(
-                f"search.archive.bins is {self.search.archive.bins}, which with {len(self.tasks)} tasks makes more cells "
-                "than 64 bits can count: use fewer bins"
+                f"search.archive.bins is {self.search.archive.bins}, which with {len(self.tasks)} tasks makes "
+                "more cells than 64 bits can count: use fewer bins"
             )
         if self.search.cycle == "Fixed" and self.search.fixed_task >= len(self.tasks):
             raise ValueError(
-                f"search.fixedTask is {self.search.fixed_task}, expected 0..{len(self.tasks) - 1}: it is an index into tasks"
+                f"search.fixedTask is {self.search.fixed_task}, expected 0..{len(self.tasks) - 1}: "
+                "it is an index into tasks"
             )
         return self
 

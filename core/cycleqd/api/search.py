@@ -41,7 +41,7 @@ class SvdMutation(ApiModel):
 
     type: Literal["Svd"] = "Svd"
     basis: Literal["Expert", "Child"] = "Expert"
-    """Whose directions: the active task's expert's (what the authors run) or the child's own (what the paper's text says; LoRA experts only)."""
+    """Whose directions: the active task's expert's (the authors' code) or the child's (the paper's text; LoRA only)."""
     max_scale: Annotated[float, Field(gt=0.0, le=10.0)] = 0.3
     """Upper end of the uniform distribution of w."""
 
@@ -119,9 +119,9 @@ class Search(ApiModel):
     strict: bool = False
     """Bit-for-bit repeatable whatever the number of workers: child n sees exactly the results with id < n - lag."""
     lag: Annotated[int, Field(ge=0, le=10_000)] = 8
-    """Only with ``strict``: how many of the latest results a child does not wait for; lag + 1 children can be in flight."""
+    """Only with ``strict``: how many of the latest results a child does not wait for; lag + 1 can be in flight."""
     cycle: Literal["Tasks", "Fixed"] = "Tasks"
-    """Tasks: the active task changes with every child (CycleQD). Fixed: always ``fixedTask`` (plain QD, an ablation)."""
+    """Tasks: the active task changes with every child (CycleQD). Fixed: always ``fixedTask`` (an ablation)."""
     fixed_task: Annotated[int, Field(ge=0)] = 0
     """Index of the active task where ``cycle`` is Fixed."""
     sampling: Annotated[EliteSampling | RandomSampling, Field(discriminator="type")] = EliteSampling()

@@ -9,7 +9,18 @@ from pydantic import Field
 from cycleqd.api.base import ApiModel
 
 ConditionType = Literal["Prepared", "ExpertsEvaluated", "Breeding", "Succeeded", "Failed", "Degraded"]
-State = Literal["Pending", "Preparing", "Evaluating", "Breeding", "Finalizing", "Paused", "Suspended", "Succeeded", "Failed", "Cancelled"]
+State = Literal[
+    "Pending",
+    "Preparing",
+    "Evaluating",
+    "Breeding",
+    "Finalizing",
+    "Paused",
+    "Suspended",
+    "Succeeded",
+    "Failed",
+    "Cancelled",
+]
 
 
 class Condition(ApiModel):
