@@ -52,6 +52,12 @@ HOSTILE = {
     "repeats-standard-input": "import sys, os\ntext = sys.stdin.read()\nos.write(1, text.encode())\nos._exit(0)",
     "reads-input": "x = input()\nprint(x)",
     "no-list": "import os\nfor d in range(3, 9):\n    try: os.write(d, b'[]')\n    except OSError: pass\nos._exit(0)",
+    "forges-a-proof": """
+import os
+for d in range(3, 20):
+    try: os.write(d, b'{"proof": "guessed"}')
+    except OSError: pass
+os._exit(0)""",
     "endless": "while True: pass",
     "endless-in-the-function": "def f(x):\n    while True: pass",
     "swallows-everything": "def f(x):\n    try:\n        return f(x)\n    except BaseException:\n        return f(x)",
