@@ -80,10 +80,12 @@ def build_report(
     tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
     tasks = [task.name for task in spec.tasks]
     seed = spec.search.seed
-    means = {name: Interval.of(grouped_interval(own, generator(seed, -1, f"interval/{name}"))) for name, own in tables.items()}
+    means = {name: Interval.of(grouped_interval(own)) for name, own in tables.items()}
     best_expert = max((expert.name for expert in spec.experts), key=lambda name: means[name].mean)
     differences = tuple(
-        Difference.of(other, grouped_difference(tables["merged"], tables[other], generator(seed, -1, f"difference/{other}")))
+        Difference.of(
+            other, grouped_difference(tables["merged"], tables[other], generator(seed, -1, f"difference/{other}"))
+        )
         for other in (best_expert, "average")
     )
     return Report(
@@ -155,7 +157,10 @@ def _results(store: ObjectStore, log: ResultLog) -> list[Result]:
 
 
 def _individuals(results: Sequence[Result], population: Population) -> tuple[Individual, ...]:
-    scores = {int(individual): tuple(map(float, row)) for individual, row in zip(population.ids, population.scores, strict=True)}
+    scores = {
+        int(individual): tuple(map(float, row))
+        for individual, row in zip(population.ids, population.scores, strict=True)
+    }
     return tuple(
         Individual(
             id=result.id,
