@@ -15,7 +15,6 @@ from cycleqd.api.models import ModelSource
 from cycleqd.errors import BadData
 from cycleqd.store import FolderStore, ObjectStore, open_store
 from cycleqd.store.transfer import download_folder
-from cycleqd_runner.models_source import resolve
 
 
 def cache_folder() -> Path:
@@ -26,6 +25,8 @@ def cache_folder() -> Path:
 
 def model_folder(source: ModelSource) -> Path:
     """Return the local folder of a model. Raises what :func:`cycleqd_runner.models_source.resolve` raises."""
+    from cycleqd_runner.models_source import resolve  # noqa: PLC0415 - items are read without the Hub's client
+
     return resolve(source.uri, revision=source.revision, fetch=_fetch_prefix)
 
 

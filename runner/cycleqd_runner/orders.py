@@ -38,7 +38,7 @@ class Outcome(Record):
         return cls(ok=False, permanent=isinstance(error, PermanentError), message=str(error), kind=type(error).__name__)
 
     def error(self, message: str = "") -> CycleQDError:
-        """Return the worker's error, of its own class where that is known, with its own message unless another is given."""
+        """Return the worker's error, of its own class where that is known, with ``message`` in place of its own."""
         general = PermanentError if self.permanent else TemporaryError
         kind = getattr(errors, self.kind, general)
         known = isinstance(kind, type) and issubclass(kind, general)

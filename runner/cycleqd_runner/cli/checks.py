@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -57,8 +57,10 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
             )
             yield Finding(f"task {task.name}", "warning", advice)
     if not quick:
-        yield _look("engine", lambda: _engine(spec))
-        yield from _models(spec)
+        engine = _look("engine", lambda: _engine(spec))
+        yield engine
+        if engine.mark == "ok":
+            yield from _models(spec)
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
@@ -115,9 +117,11 @@ def _items(task: Task, spec: RunSpec) -> str:
 
 
 def _engine(spec: RunSpec) -> str:
-    missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnsupportedHere(f"{' and '.join(missing)} are not installed: install cycleqd[runner].")
+    for name in ("torch", "transformers"):
+        try:
+            importlib.import_module(name)  # not only looked for: broken installations are common
+        except ImportError as error:
+            raise UnsupportedHere(f"{name} cannot be imported ({error}): install cycleqd[runner].") from error
     if spec.engine.type == "VLLM":
         raise UnsupportedHere("This build of cycleqd has no VLLM engine: set spec.engine.type to Transformers.")
     return (

@@ -31,7 +31,7 @@ EPILOG = """Examples:
 """
 
 
-def export(  # noqa: PLR0917 - options of the command
+def export(
     run: RunArgument,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder of the model; new or empty.")],
     child: Annotated[int | None, typer.Option(min=0, help="Id of the individual; 0 is the first expert.")] = None,

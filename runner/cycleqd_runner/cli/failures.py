@@ -29,6 +29,9 @@ EXIT_INTERRUPTED = 130
 NEED_A_PERSON = (PermanentError, NoSpace, StoreUnreachable)
 """A full disk and a wrong endpoint do not mend themselves while somebody sits in front of the command."""
 
+OPTIONAL = ("huggingface_hub", "peft", "tokenizers", "torch", "transformers")
+"""Packages of the extra ``runner``: the command is there without them."""
+
 debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 """Whether ``--debug`` was given: errors keep their tracebacks."""
 
@@ -66,7 +69,10 @@ def guarded(
             _leave(error, "Interrupted; what was finished is kept, and the same command goes on.", EXIT_INTERRUPTED)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except Exception as error:  # noqa: BLE001 - nobody retries: this is where a mistake of ours becomes a readable sentence
+        except Exception as error:  # noqa: BLE001 - nobody retries: what is left becomes a readable sentence
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in OPTIONAL:
+                missing = f"This command needs {error.name}, which is missing: install cycleqd[runner]."
+                _leave(error, missing, EXIT_BAD_INPUT)
             text = f"cycleqd made a mistake ({type(error).__name__}: {error}): run `cycleqd --debug` and report it."
             _leave(error, text, EXIT_BUG)
 

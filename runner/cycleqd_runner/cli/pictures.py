@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from cycleqd.api import RunSpec
@@ -83,6 +83,11 @@ class PictureWriter:
             )
         return None
 
+    def settle(self) -> None:
+        """Wait for the drawing that goes on."""
+        if self._job:
+            wait([self._job])
+
     def close(self) -> None:
-        """Wait for the drawing that goes on; the report has the final pictures."""
+        """Wait for the drawing that goes on, and start no other."""
         self._thread.shutdown()

@@ -28,11 +28,11 @@ def report(
     ] = None,
 ) -> None:
     """Render the final report (HTML page and pictures) of a finished run again, and show its results."""
+    opened = open_run(run)
+    found = read_report(opened.store, opened.name)
     from cycleqd_runner.report.html import render  # noqa: PLC0415 - matplotlib and jinja2 cost half a second
     from cycleqd_runner.report.plots import pictures  # noqa: PLC0415 - likewise
 
-    opened = open_run(run)
-    found = read_report(opened.store, opened.name)
     store: ObjectStore = opened.store if output is None else FolderStore(output)
     prefix = keys.FINAL if output is None else ""
     for name, png in pictures(found).items():

@@ -25,7 +25,7 @@ Role = Literal["prepare", "evaluate", "breed", "finalize", "serve"]
 """What a worker does; serve: whatever it is told on standard input."""
 
 
-def worker(  # noqa: PLR0917 - options of the command
+def worker(
     role: Annotated[Role, typer.Argument(metavar="ROLE", help="prepare, evaluate, breed, finalize or serve.")],
     run: Annotated[str, typer.Option(metavar="URI", help="Storage URI of the run.")],
     expert: Annotated[str, typer.Option(help="Only with prepare: the expert to factorise.")] = "",
