@@ -196,3 +196,12 @@ def test_foreign_keys_are_not_results(key: str) -> None:
 def test_key_order_is_id_order() -> None:
     ordered = [keys.result(individual) for individual in (0, 9, 10, 99, 1000, 1202)]
     assert sorted(ordered) == ordered
+
+
+def test_a_new_reader_knows_what_is_compacted(store: CountingStore) -> None:
+    _compacted(store)
+    _write(store, 600)
+    again = ResultLog(store)
+    again.refresh()
+    again.compact()
+    assert len(list(store.list(keys.ARCHIVE))) == 1
