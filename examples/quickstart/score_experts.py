@@ -135,7 +135,7 @@ def mixtures(names: Sequence[str], factors: Sequence[float]) -> dict[str, dict[s
     return table | {f"sum x {factor:g}": dict.fromkeys(names, factor) for factor in factors}
 
 
-async def run(  # noqa: PLR0917 - the options of main
+async def run(
     base: Path, folder: Path, pool: str, count: int, factors: Sequence[float], only: Sequence[str], wrong: int
 ) -> None:
     """Score everything and print the table."""
@@ -168,7 +168,7 @@ async def run(  # noqa: PLR0917 - the options of main
                 typer.echo(f"    {mistake}")
 
 
-def main(  # noqa: PLR0917 - options of a command
+def main(
     base: Annotated[Path, typer.Option(help="Checkpoint made by prepare_base.py.")] = Path(
         "models/smollm2-135m-instruct"
     ),

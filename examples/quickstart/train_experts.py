@@ -138,7 +138,7 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 5) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def main(  # noqa: PLR0917 - options of a command
+def main(
     base: Annotated[Path, typer.Option(help="Checkpoint made by prepare_base.py.")] = Path(
         "models/smollm2-135m-instruct"
     ),

@@ -18,7 +18,8 @@ MATRICES = 30 * 7
 
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, QUICKSTART / f"{name}.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
