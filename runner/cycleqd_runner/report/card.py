@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from cycleqd.api import RunSpec
-from cycleqd.report import Individual, Report
+from cycleqd.report import Report
 from cycleqd_runner.model_card import ModelCard
+from cycleqd_runner.report.ancestry import ancestry
+from cycleqd_runner.report.people import People
 
 LINEAGE_LINES = 40
-"""Longest lineage written out; the report holds all of it."""
+"""Ancestors written out; the report holds all of them."""
 
 
 def model_card(report: Report, spec: RunSpec) -> ModelCard:
@@ -26,26 +28,14 @@ def model_card(report: Report, spec: RunSpec) -> ModelCard:
 
 
 def lineage(report: Report, weights: dict[int, float]) -> list[str]:
-    """Return one line per ancestor of a blend, from its members down to the experts."""
-    by_id = {individual.id: individual for individual in report.individuals}
-    lines = [f"final model = {' + '.join(f'{weight:.3f} x {_name(report, i)}' for i, weight in sorted(weights.items()))}"]
-    waiting, seen = sorted(weights, reverse=True), set(weights)
-    while waiting and len(lines) < LINEAGE_LINES:
-        individual = by_id.get(waiting.pop(0))
-        if individual is None or not individual.parents:
-            continue
-        lines.append(_line(report, individual))
-        new = [parent for parent in dict.fromkeys(individual.parents) if parent not in seen]
-        seen.update(new)
-        waiting = sorted({*waiting, *new}, reverse=True)
-    return lines
+    """Return one line per ancestor of a blend, from its members down to the experts' children."""
+    people = People.of(report)
+    found = ancestry(people, weights, LINEAGE_LINES)
+    members = " + ".join(f"{weight:.3f} x {people.name(i)}" for i, weight in sorted(weights.items()))
+    lines = [f"final model = {members}", *(_line(people, i) for i in found.shown if not people.is_expert(i))]
+    return [*lines, f"... and {found.omitted} older ancestors"] if found.omitted else lines
 
 
-def _line(report: Report, individual: Individual) -> str:
-    task = "" if individual.active_task is None else f" for {report.tasks[individual.active_task]}"
-    parents = " x ".join(_name(report, parent) for parent in individual.parents)
-    return f"{_name(report, individual.id)} = {parents}, {individual.emitter}{task}"
-
-
-def _name(report: Report, individual: int) -> str:
-    return report.experts[individual] if individual < len(report.experts) else f"child {individual}"
+def _line(people: People, individual: int) -> str:
+    parents = " x ".join(people.name(parent) for parent in people.parents(individual)) or "unknown parents"
+    return f"{people.name(individual)} = {parents}, {people.origin(individual)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +13,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from cycleqd.report import ArchiveView, Report
+from cycleqd_runner.report.heatmaps import COLOURS, axis_pairs, best_occupants, best_score, maps_per_archive
+from cycleqd_runner.report.people import People
 
 DOTS_PER_INCH = 130
-COLOURS = "viridis"
 EMPTY_CELL = "#eef0f3"
 LINES = ("#3565c9", "#d1642a", "#2f8f5b", "#8a4fbf", "#b3394d", "#5f6b7a")
 """One colour per task; they differ in lightness, too."""
-
-Qualities = Mapping[int, float]
-"""Quality by individual, in [0, 1]."""
 
 
 def pictures(report: Report) -> dict[str, bytes]:
@@ -37,13 +34,14 @@ def pictures(report: Report) -> dict[str, bytes]:
 
 def archives_figure(report: Report) -> Figure:
     """Return one heat map per archive, or per archive and pair of axes where there are more than two axes."""
-    views = [(archive, pair) for archive in report.archives for pair in _axis_pairs(archive)]
+    allowed = maps_per_archive(report)
+    views = [(archive, pair) for archive in report.archives for pair in axis_pairs(archive)[:allowed]]
     columns = min(len(views), 3)
     rows = -(-len(views) // columns)
     is_strip = len(report.archives[0].axes) == 1
     figure = Figure(figsize=(4.3 * columns + 0.8, (1.9 if is_strip else 4.1) * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    colours = Normalize(0.0, max((score for row in report.individuals for score in row.scores or ()), default=1.0) or 1.0)
+    colours = Normalize(0.0, best_score(report))
     for axes, view in zip(grid.flat, views, strict=False):
         _heat_map(axes, report, *view, colours)
     for axes in list(grid.flat)[len(views) :]:
@@ -54,13 +52,12 @@ def archives_figure(report: Report) -> Figure:
     return figure
 
 
-def best_in_cells(archive: ArchiveView, pair: Sequence[int], qualities: Qualities) -> npt.NDArray[np.float64]:
+def best_in_cells(archive: ArchiveView, pair: Sequence[int], people: People, task: int) -> npt.NDArray[np.float64]:
     """Return the best quality over all other axes: (bins, bins) for two axes, (1, bins) for one; NaN where empty."""
     sizes = [len(archive.edges[axis]) - 1 for axis in pair]
     grid = np.full((sizes[1] if len(pair) > 1 else 1, sizes[0]), np.nan)
-    for cell, individual in archive.cells:
-        row, column = cell[pair[1]] if len(pair) > 1 else 0, cell[pair[0]]
-        grid[row, column] = np.fmax(grid[row, column], qualities[individual])
+    for (column, row), individual in best_occupants(archive, pair, people, task).items():
+        grid[row, column] = people.score(individual, task)
     return grid
 
 
@@ -90,15 +87,10 @@ def progress_figure(report: Report) -> Figure:
     return figure
 
 
-def _axis_pairs(archive: ArchiveView) -> list[tuple[int, ...]]:
-    axes = range(len(archive.axes))
-    return [(0,)] if len(archive.axes) == 1 else list(combinations(axes, 2))
-
-
 def _heat_map(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[int], colours: Normalize) -> None:
     task = report.tasks.index(archive.task)
-    scores = {individual.id: individual.scores for individual in report.individuals if individual.scores}
-    grid = best_in_cells(archive, pair, {who: own[task] for who, own in scores.items()})
+    people = People.of(report)
+    grid = best_in_cells(archive, pair, people, task)
     bins_y, bins_x = grid.shape
     axes.set_facecolor(EMPTY_CELL)
     axes.imshow(grid, origin="lower", cmap=COLOURS, norm=colours, aspect="auto", extent=(0, bins_x, 0, bins_y))
@@ -107,7 +99,7 @@ def _heat_map(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[i
     axes.grid(which="minor", color="white", linewidth=0.7)
     axes.tick_params(which="minor", length=0)
     _ticks(axes, archive, pair)
-    _mark(axes, report, archive, pair)
+    _mark(axes, report, people, best_occupants(archive, pair, people, task))
     axes.set_title(f"quality: {archive.task}   ({100 * archive.coverage:.0f} % covered)", loc="left", fontsize=10)
 
 
@@ -124,21 +116,22 @@ def _ticks(axes: Axes, archive: ArchiveView, pair: Sequence[int]) -> None:
     axes.set_yticks(range(0, len(edges), 3), [f"{100 * edge:.0f}" for edge in edges[::3]], fontsize=8)
 
 
-def _mark(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[int]) -> None:
+def _mark(axes: Axes, report: Report, people: People, occupants: Mapping[tuple[int, int], int]) -> None:
     """Mark the experts (triangles) and the members of the final model (stars) that hold a cell."""
     members = set(report.chosen.weights) if report.chosen else set()
-    for cell, individual in archive.cells:
-        if individual >= len(report.experts) and individual not in members:
+    for (column, row), individual in occupants.items():
+        if not people.is_expert(individual) and individual not in members:
             continue
-        x, y = cell[pair[0]] + 0.5, (cell[pair[1]] if len(pair) > 1 else 0) + 0.5
-        is_member = individual in members
-        marker, size = ("*", 150) if is_member else ("^", 55)
-        axes.scatter(x, y, marker=marker, s=size, color="#ff5a36" if is_member else "white", edgecolor="black", linewidth=0.8)
-        if individual < len(report.experts):
+        x, y = column + 0.5, row + 0.5
+        marker, size, colour = ("*", 150, "#ff5a36") if individual in members else ("^", 55, "white")
+        axes.scatter(x, y, marker=marker, s=size, color=colour, edgecolor="black", linewidth=0.8)
+        if people.is_expert(individual):
             is_right = 2 * x > axes.get_xlim()[1]
             side, aside = ("right", -6) if is_right else ("left", 6)
-            label, offset = report.experts[individual], (aside, 3)
-            axes.annotate(label, (x, y), xytext=offset, textcoords="offset points", ha=side, fontsize=7)
+            offset = (aside, 3)
+            axes.annotate(
+                people.name(individual), (x, y), xytext=offset, textcoords="offset points", ha=side, fontsize=7
+            )
 
 
 def _png(figure: Figure) -> bytes:

@@ -1,0 +1,110 @@
+"""Progress as step curves for pages, in the coordinates of an SVG. Markup is the template's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.ticker import MaxNLocator
+
+from cycleqd.report import Report
+from cycleqd_runner.report.heatmaps import Tick
+
+WIDTH = 300.0
+HEIGHT = 170.0
+STYLES = 6
+"""Colours of curves; further tasks use them again, dotted."""
+MEAN = "mean of one model"
+"""Name of the curve of the best individual's mean over the tasks."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel.
+
+    Attributes:
+        name: task, or :data:`MEAN`.
+        kind: CSS classes.
+        path: ``d`` attribute of an SVG path.
+        last: where it ends, with its unit.
+    """
+
+    name: str
+    kind: str
+    path: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity against the number of children.
+
+    Attributes:
+        title: what is shown, with its unit.
+        curves: in the order of the tasks.
+        x_ticks, y_ticks: in SVG units.
+    """
+
+    title: str
+    curves: tuple[Curve, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def panels(report: Report) -> tuple[Panel, ...]:
+    """Return coverage, QD score and best score; nothing before the experts have scores."""
+    if not report.progress:
+        return ()
+    children = [point.children for point in report.progress]
+    archives = [archive.task for archive in report.archives] or list(report.tasks)
+    best = [[100 * value for value in point.best] + [100 * point.best_mean] for point in report.progress]
+    coverage = [[100 * value for value in point.coverage] for point in report.progress]
+    qd_score = [list(point.qd_score) for point in report.progress]
+    return (
+        _panel("Coverage of the archives, %", "%", archives, children, coverage),
+        _panel("QD score", "", archives, children, qd_score),
+        _panel("Best search score, %", "%", [*report.tasks, MEAN], children, best),
+    )
+
+
+def _panel(
+    title: str, unit: str, names: Sequence[str], children: Sequence[int], values: Sequence[Sequence[float]]
+) -> Panel:
+    """Return a panel of (n_points, n_curves) values."""
+    first, last = children[0], children[-1]
+    x_scale = WIDTH / max(1, last - first)
+    y_marks = _marks(0.0, max((value for row in values for value in row), default=0.0) or 1.0)
+    y_scale = HEIGHT / y_marks[-1]
+    xs = [(count - first) * x_scale for count in children]
+    curves = []
+    for index, (name, column) in enumerate(zip(names, zip(*values, strict=True), strict=True)):
+        ys = [HEIGHT - value * y_scale for value in column]
+        curves.append(Curve(name, _kind(name, index), _steps(xs, ys), f"{column[-1]:.3g}{f' {unit}' if unit else ''}"))
+    x_marks = [mark for mark in _marks(first, max(last, first + 1)) if first <= mark <= last and mark == int(mark)]
+    return Panel(
+        title=title,
+        curves=tuple(curves),
+        x_ticks=tuple(Tick((mark - first) * x_scale, f"{mark:g}") for mark in x_marks),
+        y_ticks=tuple(Tick(HEIGHT - mark * y_scale, f"{mark:g}") for mark in y_marks),
+    )
+
+
+def _kind(name: str, index: int) -> str:
+    if name == MEAN:
+        return "mean"
+    return f"line-{index % STYLES}{' dotted' if index >= STYLES else ''}"
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Return round numbers that span the range."""
+    return [float(mark) for mark in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if mark >= low]
+
+
+def _steps(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return a path that keeps each value until the next point, and leaves out points where nothing changes."""
+    parts, height = [f"M{xs[0]:.1f} {ys[0]:.1f}"], ys[0]
+    for x, y in zip(xs, ys, strict=True):
+        if y != height:
+            parts.append(f"H{x:.1f}V{y:.1f}")
+            height = y
+    return "".join([*parts, f"H{max(xs[-1], xs[0] + 1):.1f}"])

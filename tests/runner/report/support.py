@@ -1,0 +1,122 @@
+"""Reports of made-up searches, for tests: real archives, no models."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cycleqd.api import RunSpec
+from cycleqd.fold import Entry, Population, fold
+from cycleqd.report import Candidate, Cost, Difference, Individual, Interval, Report
+from cycleqd_runner.report.build import progress, view_archive
+
+SKILLS = ("sql", "shell", "python", "maths", "french")
+ITEMS = 100
+
+
+def run_spec(n_tasks: int = 3, bins: int = 15, children: int = 200) -> RunSpec:
+    """Return a spec with that many tasks, and an expert for each."""
+    names = SKILLS[:n_tasks]
+    return RunSpec.model_validate(
+        {
+            "baseModel": {"uri": "hf://example/base"},
+            "experts": [{"name": f"{name}-expert", "uri": f"hf://example/{name}"} for name in names],
+            "tasks": [{"name": name, "expert": f"{name}-expert", "evaluator": {"type": "Sql"}} for name in names],
+            "search": {"children": children, "archive": {"bins": bins}},
+            "storage": {"uri": "s3://runs/demo"},
+        }
+    )
+
+
+def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int = 15) -> Report:
+    """Return the report of a search in which children are a little better than their parents' mean."""
+    spec, rng = run_spec(n_tasks, bins, children), np.random.default_rng(seed)
+    individuals = search(n_tasks, children, rng)
+    population = population_of(individuals, spec)
+    ranked = np.argsort(population.scores.mean(axis=1))[::-1]
+    members = [int(population.ids[row]) for row in ranked[:3]]
+    best = population.scores[ranked[0]]
+    experts = [expert.name for expert in spec.experts]
+    levels = {"base": np.full(n_tasks, 0.1)}
+    levels |= {name: population.scores[k] for k, name in enumerate(experts)}
+    levels |= {"average": population.scores[:n_tasks].mean(axis=0), "merged": best}
+    tasks = SKILLS[:n_tasks]
+    return Report(
+        run="demo",
+        uid="0c0ffee0-0000-4000-8000-000000000000",
+        tasks=tasks,
+        experts=tuple(experts),
+        scores={
+            name: {task: interval(float(score)) for task, score in zip(tasks, own, strict=True)}
+            for name, own in levels.items()
+        },
+        means={name: interval(float(own.mean()), 0.05, ITEMS * n_tasks) for name, own in levels.items()},
+        differences=(
+            difference(experts[0], float(best.mean() - levels[experts[0]].mean())),
+            difference("average", float(best.mean() - levels["average"].mean())),
+        ),
+        candidates=(
+            Candidate(name="aggregate", weights={members[2]: 1.0}, validation=dict.fromkeys(tasks, 0.5)),
+            Candidate(
+                name="greedy-1",
+                weights=dict(zip(members, (0.5, 0.25, 0.25), strict=True)),
+                validation={task: float(score) for task, score in zip(tasks, best, strict=True)},
+                chosen=True,
+            ),
+        ),
+        individuals=individuals,
+        archives=tuple(view_archive(archive, spec) for archive in population.archives),
+        progress=progress(population),
+        cost=Cost(
+            seconds={"breed": 31.0, "load": 620.5, "evaluate": 52_300.0, "wait": 12.0, "finalize": 900.0},
+            prompt_tokens=12_345_678,
+            answer_tokens=2_345_678,
+            evaluations=children + n_tasks,
+        ),
+        quarantined=(17,),
+        versions={"cycleqd": "0.1.0", "torch": "2.8.0", "sandbox": "Landlock"},
+        manifest=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        notes=("Model-written code ran without a sandbox (spec.sandbox: Unsafe).",),
+        finished_at=1_790_000_000.0,
+    )
+
+
+def empty_report() -> Report:
+    """Return the report of a run of which nothing is known."""
+    return Report(run="nothing", uid="", tasks=(), experts=(), scores={}, means={})
+
+
+def interval(mean: float, half: float = 0.08, items: int = ITEMS) -> Interval:
+    """Return an interval that stays in [0, 1]."""
+    return Interval(mean=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), items=items)
+
+
+def difference(against: str, mean: float, half: float = 0.05) -> Difference:
+    """Return a difference with a symmetric interval."""
+    return Difference(against=against, mean=mean, low=mean - half, high=mean + half)
+
+
+def search(n_tasks: int, children: int, rng: np.random.Generator) -> tuple[Individual, ...]:
+    """Return experts that can one thing each, and children of good parents."""
+    scores = [np.where(np.arange(n_tasks) == k, 0.8, 0.1) for k in range(n_tasks)]
+    people = [Individual(id=k, scores=tuple(map(float, own))) for k, own in enumerate(scores)]
+    for child in range(n_tasks, n_tasks + children):
+        shares = np.exp(12 * np.array([own.mean() for own in scores]))
+        parents = rng.choice(child, 2, replace=False, p=shares / shares.sum())
+        own = np.clip((scores[parents[0]] + scores[parents[1]]) / 2 + rng.normal(0.01, 0.06, n_tasks), 0.0, 1.0)
+        scores.append(own)
+        people.append(
+            Individual(
+                id=child,
+                parents=(int(parents[0]), int(parents[1])),
+                active_task=(child - n_tasks + 1) % n_tasks,
+                emitter="Paper",
+                scores=tuple(map(float, own)),
+            )
+        )
+    return tuple(people)
+
+
+def population_of(individuals: tuple[Individual, ...], spec: RunSpec) -> Population:
+    """Return the fold of the individuals' scores."""
+    entries = [Entry(id=individual.id, evaluation=0, scores=individual.scores) for individual in individuals]
+    return fold(entries, len(spec.experts), spec.search.archive)
