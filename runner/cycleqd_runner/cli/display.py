@@ -17,7 +17,7 @@ from cycleqd.api import CycleQDRun
 from cycleqd_runner.cli.layout import live_picture
 from cycleqd_runner.cli.pace import Pace
 from cycleqd_runner.cli.standing import Standing, standing
-from cycleqd_runner.cli.texts import PHASES, duration, fraction, percent
+from cycleqd_runner.cli.texts import PHASES, duration, percent
 from cycleqd_runner.local import Snapshot
 
 Output = Literal["auto", "rich", "plain", "json-lines"]
@@ -141,8 +141,8 @@ def _sentence(now: Standing, left: float | None, tried: Counter[str]) -> str:
         parts += [f"{count} models scored on {split}" for split, count in sorted(tried.items(), reverse=True)]
     if now.archives:
         parts.append(f"coverage {' '.join(percent(archive.coverage) for archive in now.archives)}")
-        parts.append("best " + " ".join(f"{archive.task} {fraction(archive.best)}" for archive in now.archives))
-        parts.append(f"best mean {fraction(now.best_mean)}")
+        parts.append("best " + " ".join(f"{archive.task} {percent(archive.best)}" for archive in now.archives))
+        parts.append(f"best mean {percent(now.best_mean)}")
     if left is not None and now.phase == "Breeding":
         # Rounded, so that a guess does not look like a measurement and does not make every line differ.
         parts.append(f"about {duration(5 * round(left / 5))} left")

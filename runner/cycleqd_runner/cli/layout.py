@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cycleqd_runner.cli.standing import Standing
-from cycleqd_runner.cli.texts import PHASES, duration, fraction, percent
+from cycleqd_runner.cli.texts import PHASES, duration, percent
 
 BAR_WIDTH = 40
 
@@ -55,17 +55,17 @@ def archive_table(now: Standing) -> Table:
         table.add_column(title, justify="right")
     for archive in now.archives:
         style = "green" if archive.best > archive.expert else ""
-        best = Text(fraction(archive.best), style)
+        best = Text(percent(archive.best), style)
         row = (
             str(archive.members),
             percent(archive.coverage),
             f"{archive.qd_score:.2f}",
             best,
-            fraction(archive.expert),
+            percent(archive.expert),
         )
         table.add_row(archive.task, *row)
     if now.best_mean is not None:
         name = "" if now.best_id is None else f" (individual {now.best_id})"
-        table.caption = f"best mean over all tasks {fraction(now.best_mean)}{name}"
+        table.caption = f"best mean over all tasks {percent(now.best_mean)}{name}"
         table.caption_justify = "left"
     return table

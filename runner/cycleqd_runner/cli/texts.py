@@ -25,14 +25,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def fraction(value: float | None) -> str:
-    """Return a score in [0, 1] as .482, 1.000 or a dash."""
-    return "–" if value is None else f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.3f}"
-
-
-def percent(value: float) -> str:
-    """Return a share in [0, 1] as 12.5 %."""
-    return f"{100 * value:.1f} %"
+def percent(value: float | None) -> str:
+    """Return a score or share in [0, 1] as 12.5 %, or a dash."""
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def individual(number: int, spec: RunSpec) -> str:

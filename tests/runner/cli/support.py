@@ -104,7 +104,7 @@ def add_report(store: ObjectStore, ids: Iterable[int] = SCORES) -> Report:
         candidates=(
             Candidate(name="individual-3", weights={3: 1.0}, validation=dict.fromkeys(TASKS, 0.5), chosen=True),
         ),
-        individuals=tuple(Individual(id=i, scores=SCORES[i]) for i in ids),
+        individuals=tuple(Individual(id=i, scores=SCORES.get(i)) for i in ids),
     )
     store.put(f"{keys.MODEL}/config.json", b"{}")
     store.put(f"{keys.MODEL}/model.safetensors", np.arange(1000).tobytes())

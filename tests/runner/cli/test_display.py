@@ -15,7 +15,7 @@ from cycleqd_runner.cli.display import LINE_SECONDS, LineDisplay, RichDisplay, W
 from cycleqd_runner.cli.layout import live_picture
 from cycleqd_runner.cli.opening import open_run
 from cycleqd_runner.cli.standing import Standing, read_snapshot, standing
-from cycleqd_runner.cli.texts import activity, duration, fraction
+from cycleqd_runner.cli.texts import activity, duration, percent
 from cycleqd_runner.local import Snapshot
 from tests.runner.cli.support import started
 
@@ -47,7 +47,7 @@ def test_a_line_is_written_when_something_changes_and_not_too_often(now: Standin
     display.moment(now.model_copy(update={"phase": "Finalizing"}), 33.0, None, Counter(validation=2))
     assert len(lines) == 3, "a new phase is told at once"
     assert "Breeding children, 2 of 10 children" in lines[0]
-    assert "best sql .800 shell .900 python .700, best mean .500" in lines[0]
+    assert "best sql 80.0 % shell 90.0 % python 70.0 %, best mean 50.0 %" in lines[0]
     assert "about 1:40 left" in lines[1]
     assert "2 models scored on validation" in lines[2]
 
@@ -75,7 +75,7 @@ def test_the_live_picture_shows_phase_archives_and_workers(now: Standing) -> Non
         "2/10",
         "about 0:40 left",
         "shell",
-        ".900",
+        "90.0 %",
         "child 7",
         "[a sentence] with brackets",
     ):
@@ -126,8 +126,6 @@ def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(None, "–"), (0.0, ".000"), (0.4826, ".483"), (1.0, "1.000"), (0.9999, "1.000")]
-)
-def test_fractions(value: float | None, expected: str) -> None:
-    assert fraction(value) == expected
+@pytest.mark.parametrize(("value", "expected"), [(None, "–"), (0.0, "0.0 %"), (0.4826, "48.3 %"), (1.0, "100.0 %")])
+def test_percentages(value: float | None, expected: str) -> None:
+    assert percent(value) == expected
