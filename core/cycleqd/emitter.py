@@ -60,7 +60,10 @@ class Proposal:
 class Emitter(Protocol):
     """Proposes children."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As results record it."""
+        ...
 
     def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
         """Return the child with id ``individual``; the same one for the same population."""

@@ -36,7 +36,7 @@ class Blend:
 
 def average(n_experts: int) -> Blend:
     """Return the plain mean of the experts."""
-    return Blend("average", {expert: 1.0 / n_experts for expert in range(n_experts)})
+    return Blend("average", dict.fromkeys(range(n_experts), 1.0 / n_experts))
 
 
 def aggregate(population: Population) -> Blend:
@@ -81,7 +81,7 @@ async def greedy(
     Returns:
         The mixes that were tried, in order; each is also scored.
     """
-    inside, tried = [ranked[0]], []
+    inside, tried = [ranked[0]], list[Blend]()
     for candidate in ranked[1 : steps + 1]:
         trial = mix(f"greedy-{len(tried) + 1}", [*inside, candidate])
         tried.append(trial)

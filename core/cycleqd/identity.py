@@ -93,7 +93,7 @@ def read_spec(store: ObjectStore) -> RunSpec:
     return RunSpec.model_validate_json(store.get(keys.SPEC))
 
 
-def _first_difference(before: Any, now: Any, path: str = "spec") -> tuple[str, Any, Any] | None:
+def _first_difference(before: object, now: object, path: str = "spec") -> tuple[str, object, object] | None:
     if isinstance(before, dict) and isinstance(now, dict):
         for name in sorted(before.keys() | now.keys()):
             found = _first_difference(before.get(name), now.get(name), f"{path}.{name}")

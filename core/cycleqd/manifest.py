@@ -66,7 +66,8 @@ def _sentence(problem: Mapping[str, Any]) -> str:
         return f"{_dotted(location)} is missing: add it"
     if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        return f"{_dotted(location)}.type is {context['tag']!r}, which is not a type{near_misses(context['tag'], known)}"
+        hint = near_misses(context["tag"], known)
+        return f"{_dotted(location)}.type is {context['tag']!r}, which is not a type{hint}"
     if kind == "union_tag_not_found":
         return f"{_dotted(location)}.type is missing: it decides which other fields there are"
     if kind == "value_error":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from cycleqd.api.tasks import SplitSizes
 from cycleqd.errors import BadManifest
 from cycleqd.records import Split
 from cycleqd.rng import generator
 
-Splits = Mapping[Split, tuple[str, ...]]
+Splits = dict[Split, tuple[str, ...]]
 
 
 def make_splits(

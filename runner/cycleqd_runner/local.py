@@ -32,7 +32,7 @@ from cycleqd_runner.unsupported import refuse_unsupported
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
 TRIES = 3
-"""How often a piece of work may fail without being known to be hopeless; a child that kills three workers is given up."""
+"""How often a piece of work may fail that is not known to be hopeless; a child that kills three workers is given up."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class _Worker:
             return Outcome.model_validate_json(line)
         code = await self.process.wait()
         tail = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        return Outcome(ok=False, permanent=code == EXIT_BAD_INPUT, message=f"{tail[0]} (worker exit code {code}, log {self.log})")
+        message = f"{tail[0]} (worker exit code {code}, log {self.log})"
+        return Outcome(ok=False, permanent=code == EXIT_BAD_INPUT, message=message)
 
 
 @dataclass
@@ -135,7 +136,8 @@ class LocalRun:
                 while not await self._step():
                     pass
         except TimeoutError as error:
-            raise PermanentError(f"The run is not finished after {deadline} s: raise spec.activeDeadlineSeconds.") from error
+            message = f"The run is not finished after {deadline} s: raise spec.activeDeadlineSeconds."
+            raise PermanentError(message) from error
 
     async def _step(self) -> bool:
         """Look, plan, start what is missing, wait a moment. Return whether the run has ended."""
@@ -150,7 +152,8 @@ class LocalRun:
             await self._start(work)
         busy = [worker.task for worker in self._workers if worker.task]
         if not busy:
-            raise PermanentError(f"The run is {self.run.spec.desired_state}: set spec.desiredState to Running to go on.")
+            state = self.run.spec.desired_state
+            raise PermanentError(f"The run is {state}: set spec.desiredState to Running to go on.")
         await asyncio.wait(busy, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         return False
 
@@ -190,7 +193,7 @@ class LocalRun:
         self._failures[subject] += 1
         if self._failures[subject] < TRIES:
             self.observer.say(f"{work.key} is tried again: {outcome.message}")
-        elif work.role == "breed" and missing and not outcome.kind:  # a worker that can still say why is not killed by it
+        elif work.role == "breed" and missing and not outcome.kind:  # who can still say why was not killed by it
             self.store.put_once(keys.quarantine(missing[0]), outcome.model_dump_json().encode())
             self.observer.say(f"Child {missing[0]} was given up after {TRIES} workers died with it: {outcome.message}")
         else:

@@ -10,53 +10,28 @@ import importlib.metadata
 import os
 import platform
 import socket
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import cast
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from cycleqd import __version__, keys
-from cycleqd.api.tasks import Task
-from cycleqd.errors import BadData, BadManifest
 from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
 from cycleqd.identity import read_identity, read_spec
 from cycleqd.log import ResultLog
-from cycleqd.records import Split
-from cycleqd.splits import Splits, make_splits
 from cycleqd.store import ObjectStore
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines import Engine, open_engine
 from cycleqd_runner.layouts import expert_genomes, layout_of
-from cycleqd_runner.local_copies import model_folder, read_data, store_folder
+from cycleqd_runner.local_copies import model_folder, store_folder
 from cycleqd_runner.materialise import Materialiser
-from cycleqd_runner.tasks.contract import Evaluator, Item
-from cycleqd_runner.tasks.registry import make_evaluator
+from cycleqd_runner.tasks.opening import RunTask, open_tasks
 from cycleqd_runner.unsupported import refuse_unsupported
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
-
-_SPLITS = TypeAdapter(dict[str, dict[Split, tuple[str, ...]]])
-
-
-@dataclass(frozen=True)
-class RunTask:
-    """A task with its evaluator and its items.
-
-    Attributes:
-        spec: from the manifest.
-        evaluator: asks and judges.
-        splits: the items of each split, in the order in which they are asked.
-    """
-
-    spec: Task
-    evaluator: Evaluator
-    splits: dict[Split, tuple[Item, ...]]
 
 
 class Session:
@@ -109,45 +84,16 @@ class Session:
         return Genome(np.zeros_like(first.values), np.zeros_like(first.coefficients))
 
     def _genome_of(self, individual: int) -> Genome:
-        if individual < self.n_experts:
+        key = keys.genome(individual)
+        # An expert's cores come from a QR whose last bit may differ between machines: what is written counts.
+        if individual < self.n_experts and not self.store.exists(key):
             return self.experts[individual]
-        return Genome.load(self.store.get(keys.genome(individual)), self.layout)
+        return Genome.load(self.store.get(key), self.layout)
 
     @cached_property
     def tasks(self) -> tuple[RunTask, ...]:
-        """The tasks with their splits, as the run's first worker recorded them.
-
-        Raises:
-            BadData: the items are not those that the run was started with.
-        """
-        opened = [(task, make_evaluator(task.evaluator, read_data)) for task in self.spec.tasks]
-        items = {task.name: evaluator.items() for task, evaluator in opened}
-        drawn: dict[str, Splits] = {
-            task.name: make_splits(
-                task.name,
-                *([item.id for item in items[task.name] if item.pool == pool] for pool in ("seen", "unseen", "any")),
-                task.items,
-                self.spec.search.seed,
-            )
-            for task in self.spec.tasks
-        }
-        if not self.store.put_once(keys.SPLITS, _SPLITS.dump_json(cast(dict[str, dict[Split, tuple[str, ...]]], drawn))):
-            recorded = _SPLITS.validate_json(self.store.get(keys.SPLITS))
-            for name, splits in recorded.items():
-                if splits != drawn.get(name):
-                    raise BadData(
-                        f"The items of task {name} are not those that the run was started with: "
-                        "restore the data file, or start a new run in another storage.uri."
-                    )
-        by_id = {name: {item.id: item for item in own} for name, own in items.items()}
-        return tuple(
-            RunTask(
-                task,
-                evaluator,
-                {split: tuple(by_id[task.name][item] for item in ids) for split, ids in drawn[task.name].items()},
-            )
-            for task, evaluator in opened
-        )
+        """The tasks with their items, as the run's first worker drew them. Raises what :func:`open_tasks` raises."""
+        return open_tasks(self.store, self.spec)
 
     @cached_property
     def materialiser(self) -> Materialiser:

@@ -51,14 +51,14 @@ def run_once(store: ObjectStore, order: Order) -> int:
             outcome = await _attempt(session, order, sandbox)
         if outcome.ok:
             return 0
-        print(outcome.message, file=sys.stderr)
+        sys.stderr.write(f"{outcome.message}\n")
         return EXIT_BAD_INPUT if outcome.permanent else EXIT_TRY_AGAIN
 
     return _until_terminated(main())
 
 
 def serve(store: ObjectStore) -> int:
-    """Do the work that standard input brings, an :class:`Order` a line, until it ends; answer each by an :class:`Outcome`."""
+    """Do the work that standard input brings until it ends: an :class:`Order` a line, each gets an :class:`Outcome`."""
     # Libraries may print: our answers get the real standard output for themselves.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

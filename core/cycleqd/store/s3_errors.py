@@ -54,12 +54,13 @@ _ELSEWHERE: Final = "{where} lies in another region ({reason}): correct AWS_DEFA
 _CODES: Final[dict[type[CycleQDError], str]] = {
     MissingObject: "404 NoSuchKey NotFound",
     AccessDenied: """401 403 AccessDenied AccountProblem AllAccessDisabled AuthorizationQueryParametersError
-        ExpiredToken Forbidden InvalidAccessKeyId InvalidClientTokenId InvalidToken RequestTimeTooSkewed SignatureDoesNotMatch
-        Unauthorized XAdminUserNotFound""",
+        ExpiredToken Forbidden InvalidAccessKeyId InvalidClientTokenId InvalidToken RequestTimeTooSkewed
+        SignatureDoesNotMatch Unauthorized XAdminUserNotFound""",
     NoSpace: "507 InsufficientStorage QuotaExceeded StorageFull XMinioStorageFull XMinioStorageQuotaExceeded",
     UnsupportedHere: "405 501 MethodNotAllowed NotImplemented",
     StoreUnreachable: """409 429 500 502 503 504 ConditionalRequestConflict InternalError OperationAborted
-        RequestTimeout RequestTimeoutException ServiceUnavailable SlowDown Throttling ThrottlingException TooManyRequests""",
+        RequestTimeout RequestTimeoutException ServiceUnavailable SlowDown Throttling ThrottlingException
+        TooManyRequests""",
 }
 _NO_BUCKET_CODES: Final = frozenset({"InvalidBucketName", "NoSuchBucket"})
 _ELSEWHERE_CODES: Final = frozenset(

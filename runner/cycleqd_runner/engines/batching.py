@@ -45,7 +45,7 @@ class Request:
         return len(self.prompt) + self.sampling.max_tokens
 
 
-class Closed(TemporaryError):  # noqa: N818  (like its siblings it names the state, not the class)
+class Closed(TemporaryError):
     """The engine was closed before the request was answered."""
 
 

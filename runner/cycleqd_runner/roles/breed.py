@@ -75,7 +75,7 @@ def _propose(session: Session, emitter: Emitter, individual: int, population: Po
 
 
 async def _population_for(session: Session, individual: int) -> Population:
-    """Return what a child may see: all results, or in strict runs exactly those with an id below its own minus the lag."""
+    """Return what a child may see: all results, or in strict runs those with an id below its own minus the lag."""
     search, n_experts = session.spec.search, session.n_experts
     horizon = max(n_experts, individual - search.lag) if search.strict else None
     needed = set(range(child_id(1, n_experts), horizon)) if horizon is not None else set()

@@ -28,7 +28,8 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
         for evaluation in assessment.evaluations:
             if evaluation.unscored:
                 name = session.spec.experts[individual].name
-                raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
+                why = evaluation.unscored[0].reason
+                raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {why}.")
         session.store.put_once(keys.genome(individual), genome.save(session.layout))
         result = Result(
             id=individual,

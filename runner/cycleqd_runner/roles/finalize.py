@@ -30,7 +30,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     scoring = FinalEvaluations(session, sandbox)
     candidates, chosen = await _choose(session, scoring)
     models = {"base": session.nothing}
-    models |= {expert.name: session.experts[k] for k, expert in enumerate(session.spec.experts)}
+    models |= {expert.name: session.genome_of(k) for k, expert in enumerate(session.spec.experts)}
     models |= {"average": average(session.n_experts).genome(session.genome_of)}
     models |= {"merged": chosen.genome(session.genome_of)}
     tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import zstandard
 
 from cycleqd import keys
-from cycleqd.records import Result, Transcript
+from cycleqd.errors import BadData
+from cycleqd.records import Result, Transcript, read_result
 from cycleqd.store import ObjectStore
 
 
@@ -19,7 +20,15 @@ def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Trans
     """
     lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
     store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
-    return store.put_once(keys.result(result.id, result.evaluation), result.model_dump_json().encode())
+    key, data = keys.result(result.id, result.evaluation), result.model_dump_json().encode()
+    if store.put_once(key, data):
+        return True
+    try:
+        read_result(store.get(key), key)
+    except BadData:
+        store.put(key, data)  # write-once protects results; what is none would keep its child from ever being done
+        return True
+    return False
 
 
 def read_transcripts(store: ObjectStore, individual: int) -> list[Transcript]:
