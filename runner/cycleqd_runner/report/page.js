@@ -12,8 +12,10 @@
     title.remove(); // the browser would show it beside the tip
   }
 
-  for (const box of document.querySelectorAll(".scroll:has(> .tree)")) {
-    box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2; // narrow screens begin at the merged model
+  const blend = document.querySelector(".node.blend");
+  if (blend) { // narrow screens begin at the merged model
+    const scroll = blend.closest(".scroll"), box = blend.getBoundingClientRect();
+    scroll.scrollLeft += box.left + box.width / 2 - scroll.getBoundingClientRect().left - scroll.clientWidth / 2;
   }
 
   const light = (spot) => {

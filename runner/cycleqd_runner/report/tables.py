@@ -10,18 +10,19 @@ from cycleqd.report import Difference, Interval, Report
 
 def score_table(report: Report) -> Table:
     """Return base, experts, average and merged model with their test scores in percent and 95 % intervals."""
-    title = f"{report.run}: test scores in %, with 95 % intervals"
+    # Text, not str: rich would read brackets in names as markup.
+    title = Text(f"{report.run}: test scores in %, with 95 % intervals", style="table.title")
     table = Table(title=title, title_justify="left", caption=_verdict(report), caption_justify="left")
     table.add_column("model")
     for task in report.tasks:
-        table.add_column(task, justify="right")
+        table.add_column(Text(task), justify="right")
     table.add_column("mean", justify="right")
     for name, own in report.scores.items():
         is_merged = name == "merged"
         if is_merged:
             table.add_section()
         cells = [interval_text(own[task]) for task in report.tasks] + [interval_text(report.means[name])]
-        table.add_row(name, *cells, style="bold" if is_merged else "")
+        table.add_row(Text(name), *map(Text, cells), style="bold" if is_merged else "")
     return table
 
 

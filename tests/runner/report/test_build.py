@@ -1,0 +1,185 @@
+"""The report of a stored run: real log, real archives, results written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cycleqd import keys
+from cycleqd.api import RunSpec
+from cycleqd.identity import RunIdentity, read_identity, read_spec
+from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Timings
+from cycleqd.report import Candidate, Report
+from cycleqd.store import ObjectStore
+from cycleqd_runner.report.build import PROGRESS_POINTS, build_report, progress, view_run
+from cycleqd_runner.report.card import LINEAGE_LINES, lineage
+from cycleqd_runner.report.publish import publish
+from tests.runner.cli.support import SCORES, TASKS, started
+from tests.runner.report.support import demo_report, empty_report, population_of, run_spec, search
+
+
+def evaluations(scores: tuple[float, ...], items: int = 20) -> tuple[TaskEvaluation, ...]:
+    """Return evaluations in which the first items of each task are right."""
+    return tuple(
+        TaskEvaluation(
+            task=task,
+            split="test",
+            outcomes=tuple(ItemOutcome(item=f"{i}", score=float(i < round(score * items))) for i in range(items)),
+        )
+        for task, score in zip(TASKS, scores, strict=True)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return started(tmp_path)[1]
+
+
+def report_of(store: ObjectStore, merged: tuple[float, ...] = (0.9, 0.9, 0.8)) -> Report:
+    """Return the report of the run in the store, with made-up test scores."""
+    identity: RunIdentity = read_identity(store)
+    spec: RunSpec = read_spec(store)
+    tested = {"base": evaluations((0.0, 0.1, 0.0))}
+    tested |= {expert.name: evaluations(SCORES[k]) for k, expert in enumerate(spec.experts)}
+    tested |= {"average": evaluations((0.5, 0.5, 0.5)), "merged": evaluations(merged)}
+    candidates = (
+        Candidate(name="aggregate", weights={0: 0.5, 4: 0.5}, validation=dict.fromkeys(TASKS, 0.4)),
+        Candidate(name="greedy-1", weights={3: 0.5, 4: 0.5}, validation=dict.fromkeys(TASKS, 0.6), chosen=True),
+    )
+    return build_report(identity, spec, view_run(store, spec), candidates, tested, finalize_seconds=12.5)
+
+
+def test_view_holds_everybody_with_scores_and_parents(store: ObjectStore) -> None:
+    view = view_run(store, read_spec(store))
+    assert {one.id: one.scores for one in view.individuals} == {k: pytest.approx(own) for k, own in SCORES.items()}
+    assert [one.parents for one in view.individuals] == [(), (), (), (0, 1), (0, 1)]
+    assert view.cost.evaluations == len(SCORES)
+
+
+def test_archives_name_their_axes_and_hold_the_experts(store: ObjectStore) -> None:
+    view = view_run(store, read_spec(store))
+    assert [archive.task for archive in view.archives] == list(TASKS)
+    assert [archive.axes for archive in view.archives] == [tuple(t for t in TASKS if t != task) for task in TASKS]
+    for archive in view.archives:
+        assert {member for _, member in archive.cells} <= set(SCORES)
+        bins = [len(edges) - 1 for edges in archive.edges]
+        assert archive.coverage == pytest.approx(len(archive.cells) / np.prod(bins))
+        for cell, member in archive.cells:
+            for index, axis, edges in zip(cell, archive.axes, archive.edges, strict=True):
+                score = SCORES[member][TASKS.index(axis)]
+                low, high = edges[index], edges[index + 1]
+                assert low < score <= high or index in {0, len(edges) - 2}
+
+
+def test_view_of_the_past_knows_only_the_first_children(store: ObjectStore) -> None:
+    view = view_run(store, read_spec(store), children=1)
+    assert [one.id for one in view.individuals] == [0, 1, 2, 3]
+    assert view.progress[-1].children == 1
+
+
+def test_a_run_without_results_has_nothing_to_show(tmp_path: Path) -> None:
+    store = started(tmp_path, ids=())[1]
+    view = view_run(store, read_spec(store))
+    assert (view.individuals, view.archives, view.progress, view.versions) == ((), (), (), {})
+
+
+def test_children_without_experts_open_no_archive(tmp_path: Path) -> None:
+    store = started(tmp_path, ids=(0, 3))[1]
+    view = view_run(store, read_spec(store))
+    assert [one.id for one in view.individuals] == [0, 3]
+    assert (view.archives, view.progress) == ((), ())
+
+
+def test_a_damaged_result_is_left_out(store: ObjectStore) -> None:
+    store.put(keys.result(4), b"{")
+    assert [one.id for one in view_run(store, read_spec(store)).individuals] == [0, 1, 2, 3]
+
+
+def test_cost_adds_up_and_given_up_children_are_told(store: ObjectStore) -> None:
+    result = Result(
+        id=5,
+        parents=(3, 4),
+        active_task=2,
+        evaluations=evaluations((0.5, 0.5, 0.5)),
+        timings=Timings(breed_seconds=1.0, load_seconds=2.0, evaluate_seconds=30.0, wait_seconds=4.0),
+        versions={"torch": "9.9"},
+        genome_sha256="0" * 64,
+    )
+    before = view_run(store, read_spec(store)).cost
+    store.put(keys.result(5), result.model_dump_json().encode())
+    store.put(keys.quarantine(7), b"{}")
+    view = view_run(store, read_spec(store))
+    added = {kind: view.cost.seconds[kind] - before.seconds[kind] for kind in view.cost.seconds}
+    assert added == pytest.approx({"breed": 1.0, "load": 2.0, "evaluate": 30.0, "wait": 4.0})
+    assert view.quarantined == (7,)
+    assert view.versions == {"torch": "9.9"}
+
+
+def test_report_has_scores_of_all_models_and_differences(store: ObjectStore) -> None:
+    report = report_of(store)
+    assert list(report.scores) == ["base", *(f"{task}-expert" for task in TASKS), "average", "merged"]
+    assert report.means["merged"].mean == pytest.approx((0.9 + 0.9 + 0.8) / 3)
+    assert report.scores["sql-expert"]["sql"].mean == pytest.approx(0.8)
+    assert [one.against for one in report.differences] == ["shell-expert", "average"]
+    assert report.differences[1].mean == pytest.approx(report.means["merged"].mean - 0.5)
+    assert report.cost.seconds["finalize"] == 12.5
+    assert report.chosen
+    assert report.chosen.name == "greedy-1"
+
+
+def test_report_of_the_same_run_is_the_same(store: ObjectStore) -> None:
+    first, second = (report_of(store).model_copy(update={"finished_at": 0.0}) for _ in range(2))
+    assert first == second
+    assert Report.model_validate_json(first.model_dump_json()) == first
+
+
+def test_publishing_writes_the_data_last(store: ObjectStore) -> None:
+    written = []
+
+    class Watched:
+        def put(self, key: str, data: bytes) -> None:
+            written.append(key)
+            store.put(key, data)
+
+    report = report_of(store)
+    publish(Watched(), report)  # type: ignore[arg-type]
+    assert written == ["final/archives.png", "final/progress.png", keys.REPORT_PAGE, keys.REPORT]
+    assert Report.model_validate_json(store.get(keys.REPORT)) == report
+    assert store.get(keys.REPORT_PAGE).startswith(b"<!DOCTYPE html>")
+
+
+def test_progress_ends_at_the_archives_and_has_a_bounded_number_of_points() -> None:
+    spec = run_spec(3)
+    population = population_of(search(3, 450, np.random.default_rng(0)), spec)
+    points = progress(population)
+    assert len(points) == PROGRESS_POINTS
+    assert [points[0].children, points[-1].children] == [0, 450]
+    assert points[-1].coverage == tuple(archive.coverage for archive in population.archives)
+    for series in ([p.coverage[0] for p in points], [p.qd_score[1] for p in points], [p.best_mean for p in points]):
+        assert series == sorted(series)
+
+
+def test_lineage_goes_from_the_blend_down_to_the_experts() -> None:
+    report = demo_report(2, children=6)
+    chosen = report.chosen
+    assert chosen
+    lines = lineage(report, chosen.weights)
+    assert lines[0].startswith("final model = ")
+    told = {line.split(" = ")[0] for line in lines[1:]}
+    for line in lines[1:]:
+        for parent in line.split(" = ")[1].split(", ")[0].split(" x "):
+            assert parent in told | set(report.experts)
+
+
+def test_a_long_lineage_says_how_much_it_leaves_out() -> None:
+    report = demo_report(3, children=200)
+    everybody = {one.id: 1.0 / 203 for one in report.individuals}
+    lines = lineage(report, everybody)
+    assert len(lines) == LINEAGE_LINES + 2
+    assert lines[-1] == f"... and {200 - LINEAGE_LINES} older ancestors"
+
+
+def test_nobody_has_no_lineage() -> None:
+    assert lineage(empty_report(), {}) == ["final model = "]
