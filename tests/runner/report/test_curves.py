@@ -1,0 +1,59 @@
+"""Progress as curves: where they start, step and end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cycleqd.report import Progress
+from cycleqd_runner.report.curves import HEIGHT, MEAN, WIDTH, panels
+from tests.runner.report.support import demo_report, empty_report
+
+
+def point(children: int, value: float) -> Progress:
+    """Return a point at which both archives stand alike."""
+    return Progress(
+        children=children,
+        coverage=(value, value / 2),
+        qd_score=(10 * value, 0.0),
+        best=(value, 1.0),
+        best_mean=(value + 1.0) / 2,
+    )
+
+
+def test_curves_step_at_the_points_and_end_at_the_last_child() -> None:
+    report = demo_report(2).model_copy(update={"progress": (point(0, 0.0), point(50, 0.6), point(100, 0.6))})
+    coverage, qd_score, best = panels(report)
+    assert [curve.name for curve in coverage.curves] == ["sql", "shell"]
+    assert coverage.curves[0].path == f"M0.0 {HEIGHT}H{WIDTH / 2}V0.0H{WIDTH}"
+    assert (coverage.curves[0].last, qd_score.curves[0].last) == ("60 %", "6")
+    assert [curve.name for curve in best.curves] == ["sql", "shell", MEAN]
+    assert best.curves[1].path == f"M0.0 0.0H{WIDTH}"
+    assert best.curves[2].kind == "mean"
+
+
+def test_ticks_lie_where_the_curves_are() -> None:
+    report = demo_report(2).model_copy(update={"progress": (point(0, 0.0), point(100, 0.6))})
+    coverage = panels(report)[0]
+    assert [(tick.at, tick.text) for tick in coverage.x_ticks][:2] == [(0.0, "0"), (WIDTH / 4, "25")]
+    assert (coverage.y_ticks[0].at, coverage.y_ticks[0].text) == (HEIGHT, "0")
+    assert (coverage.y_ticks[-1].at, coverage.y_ticks[-1].text) == (0.0, "60")
+
+
+@pytest.mark.parametrize("progress", [(point(0, 0.0),), (point(7, 0.3),), (point(0, 0.0), point(1, 0.0))])
+def test_short_runs_have_curves_too(progress: tuple[Progress, ...]) -> None:
+    for panel in panels(demo_report(2).model_copy(update={"progress": progress})):
+        for curve in panel.curves:
+            assert all(0 <= float(number) <= WIDTH for number in re.findall(r"[\d.]+", curve.path))
+
+
+def test_many_tasks_can_be_told_apart() -> None:
+    tasks = tuple(f"task-{k}" for k in range(8))
+    wide = Progress(children=1, coverage=(0.1,) * 8, qd_score=(1.0,) * 8, best=(0.5,) * 8, best_mean=0.5)
+    report = empty_report().model_copy(update={"tasks": tasks, "progress": (wide,)})
+    assert len({curve.kind for curve in panels(report)[0].curves}) == 8
+
+
+def test_no_progress_no_curves() -> None:
+    assert panels(empty_report()) == ()
