@@ -184,7 +184,10 @@ def _heat_map(report: Report, people: People, archive: ArchiveView, pair: Sequen
 
 
 def _ticks(edges: Sequence[float], length: float, *, is_downward: bool) -> tuple[Tick, ...]:
+    """Return every few edges, without those that would repeat a label: an axis can be narrower than a percent."""
     bins = len(edges) - 1
     step = max(1, round(bins / TICKS))
-    positions = ((i, length * i / bins) for i in range(0, bins + 1, step))
-    return tuple(Tick(length - at if is_downward else at, f"{100 * edges[i]:.0f}") for i, at in positions)
+    found: dict[str, float] = {}
+    for i in range(0, bins + 1, step):
+        found.setdefault(f"{100 * edges[i]:.0f}", length * i / bins)
+    return tuple(Tick(length - at if is_downward else at, text) for text, at in found.items())

@@ -193,7 +193,8 @@ def _node(people: People, weights: Mapping[int, float], omitted: int, place: Pla
     left, top = centre - NODE[0] / 2, row * ROW
     if who == BLEND:
         members = "\n".join(f"{100 * share:.0f} % {people.name(member)}" for member, share in sorted(weights.items()))
-        return Node(None, "blend", left, top, "merged", f"{len(weights)} members", f"the merged model\n{members}")
+        count = f"{len(weights)} member{'' if len(weights) == 1 else 's'}"
+        return Node(None, "blend", left, top, "merged", count, f"the merged model\n{members}")
     if who == OMITTED:
         text = f"{omitted} ancestors are not drawn"
         return Node(None, "omitted", left, top, f"+ {omitted}", "not drawn", text)

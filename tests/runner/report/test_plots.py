@@ -74,6 +74,20 @@ def test_pairs_of_axes_are_bounded() -> None:
     assert len(maps) == MAX_MAPS
 
 
+def test_ticks_are_edges_in_percent_from_left_and_from_below() -> None:
+    own = archive_maps(report_of(archive(2, {(0, 0): 5}), {5: 0.5}))[0].maps[0]
+    assert [(tick.at, tick.text) for tick in own.x_ticks] == [
+        (0.0, "0"), (SIDE / 4, "25"), (SIDE / 2, "50"), (SIDE * 3 / 4, "75"), (SIDE, "100"),
+    ]  # fmt: skip
+    assert [(tick.at, tick.text) for tick in own.y_ticks][:2] == [(SIDE, "0"), (SIDE * 3 / 4, "25")]
+
+
+def test_an_axis_without_extent_has_one_tick() -> None:
+    view = archive(1, {(0,): 5}).model_copy(update={"edges": ((0.0, 0.0, 0.0),)})
+    own = archive_maps(report_of(view, {5: 0.5}))[0].maps[0]
+    assert [tick.text for tick in own.x_ticks] == ["0"]
+
+
 def test_colours_span_all_scores() -> None:
     assert best_score(demo_report(3)) == max(max(one.scores or ()) for one in demo_report(3).individuals)
     assert best_score(empty_report()) == 1.0
