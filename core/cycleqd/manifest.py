@@ -51,9 +51,19 @@ def parse_manifest(document: Mapping[str, Any], folder: Path | None = None, orig
     try:
         return CycleQDRun.model_validate(document, context={"folder": folder})
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        problems = _independent(error.errors(include_url=False))
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BadManifest(f"{origin}: {_sentence(problems[0])}{more}.") from error
+
+
+def _independent(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out what follows from a mistake further inside: a list with a broken entry also counts as too short."""
+    places = [tuple(problem["loc"]) for problem in problems]
+    return [
+        problem
+        for problem, place in zip(problems, places, strict=True)
+        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
+    ]
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:
