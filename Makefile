@@ -43,9 +43,11 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
 
-bench: $(VENV)/.ready ## run all benchmarks; results go to benchmarks/results
-	@for script in $(filter-out benchmarks/__init__.py benchmarks/report.py,$(wildcard benchmarks/*.py)); do \
-	  echo "== $$script"; $(BIN)/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
+bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/benchmarks.md
+	$(BIN)/python examples/quickstart/prepare_base.py
+	@for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)); do \
+	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
+	$(BIN)/python tools/benchmarks_page.py
 
 docs: $(VENV)/.ready ## regenerate the manifest reference from the models
 	$(BIN)/python tools/manifest_reference.py
