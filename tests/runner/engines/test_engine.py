@@ -105,6 +105,19 @@ def test_concurrent_conversations_share_a_batch(engine: Engine) -> None:
     assert engine.batcher.batches == 1  # type: ignore[attr-defined]
 
 
+def test_questions_that_need_some_turns_of_the_event_loop_still_share_the_batch(engine: Engine) -> None:
+    async def late(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await engine.chat(*ask("hello"))
+
+    async def everybody() -> None:
+        await asyncio.gather(*(late(turns) for turns in (0, 3, 1, 6, 0)))
+
+    asyncio.run(everybody())
+    assert engine.batcher.batches == 1  # type: ignore[attr-defined]
+
+
 def test_questions_asked_while_a_batch_runs_are_answered_by_the_next(engine: Engine) -> None:
     async def episodes() -> list[str]:
         async def episode(content: str) -> str:
