@@ -3,7 +3,7 @@
 Both answer 3 x 48 short questions greedily, with answers of one fixed length after which every answer is cut (both do
 the same work, whatever the model says) and with the lengths that trained experts have (most end early; ``generate``
 has to go on until the longest one ends). Runs alternate, so that both meet the same machine; the ratio of the medians
-is the figure. Usage: ``python -m benchmarks.engine MODEL_FOLDER [ROUNDS]``.
+is the figure. Usage: ``python -m benchmarks.engine [MODEL_FOLDER [ROUNDS]]``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from cycleqd_runner.chat import Message, Sampling
 from cycleqd_runner.engines.batching import Request
 from cycleqd_runner.engines.transformers import TransformersEngine
 
+QUICKSTART_BASE = Path("models/smollm2-135m-instruct")
+"""Made by examples/quickstart/prepare_base.py."""
 ITEMS = 48
 """Search items of a task."""
 LENGTHS = (6, 8, 9, 10, 12, 12, 14, 15, 16, 18, 20, 22, 24, 28, 34, 45)
@@ -104,6 +106,5 @@ def main(folder: Path, rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3))
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else QUICKSTART_BASE
+    sys.exit(main(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 3))

@@ -14,8 +14,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 What is fast, measured. Every script compares within one run, alternating, because clocks are noisy and machines are
-shared: quote the ratios, not the seconds. `make bench` runs all of them, renews `benchmarks/results/*.json` and this page,
-and exits with 1 if a figure is short of its target. One alone: `.venv/bin/python -m benchmarks.archive`.
+shared: quote the ratios, not the seconds. `make bench` runs all of them, renews `benchmarks/results/*.json` and this
+page, and exits with 1 if a figure is short of its target. One alone: `.venv/bin/python -m benchmarks.archive`.
 """
 
 
@@ -31,14 +31,14 @@ def main() -> int:
 def _section(result: dict[str, Any]) -> str:
     machine = result["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    rows = [
-        f"| {figure['name']} | {figure['value']:.3g} {figure['unit']} | {figure['target'].strip()} | {_verdict(figure)} |"
-        for figure in result["figures"]
-    ]
     where = f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, Python {machine['python']}, {packages}."
-    return "\n".join(
-        [f"## {result['script']}", "", where, "", "| figure | value | target | |", "| --- | --- | --- | --- |", *rows, ""]
-    )
+    head = [f"## {result['script']}", "", where, "", "| figure | value | target | |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *map(_row, result["figures"]), ""])
+
+
+def _row(figure: dict[str, Any]) -> str:
+    value = f"{figure['value']:.3g} {figure['unit']}"
+    return f"| {figure['name']} | {value} | {figure['target'].strip()} | {_verdict(figure)} |"
 
 
 def _verdict(figure: dict[str, Any]) -> str:
