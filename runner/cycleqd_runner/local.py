@@ -164,7 +164,9 @@ class LocalRun:
         }
         running = tuple(worker.work for worker in self._workers if worker.work)
         done = frozenset(self._log.done)
-        return Observed(frozenset(self._prepared), done, is_finalized(self.store, done), running)
+        # While anything runs the report is not finished, so it is not read four times a second.
+        finalized = not running and is_finalized(self.store, done)
+        return Observed(frozenset(self._prepared), done, finalized, running)
 
     def _snapshot(self, phase: Phase) -> Snapshot:
         spec = self.run.spec

@@ -113,7 +113,7 @@ def test_a_store_that_cannot_be_reached_or_refuses(tmp_path: Path, command: str)
     path = write(tmp_path / "far.yaml", manifest)
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1"}
 
-    told = process(command, path, AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
+    told = process(command, path, AWS_ENDPOINT_URL_S3="http://127.0.0.1:9", **keys)
 
     assert told.returncode == 2, told.stderr
     assert is_one_sentence(told.stderr), told.stderr
@@ -162,5 +162,5 @@ def test_orders_that_make_no_sense(tmp_path: Path, arguments: list[str], expecte
 
 def test_a_worker_that_cannot_reach_its_store_wants_to_be_started_again() -> None:
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1"}
-    told = process("worker", "finalize", "--run", "s3://bucket/run", AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
+    told = process("worker", "finalize", "--run", "s3://bucket/run", AWS_ENDPOINT_URL_S3="http://127.0.0.1:9", **keys)
     assert (told.returncode, is_one_sentence(told.stderr)) == (75, True), told.stderr

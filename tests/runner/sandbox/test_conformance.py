@@ -32,7 +32,7 @@ class Suite:
 async def _run_all(sandbox: HostSandbox, variant: Variant, facts: dict[str, object]) -> dict[str, Completed]:
     rows: dict[str, tuple[Execution, dict[str, int]]] = {}
     for behaviour in BEHAVIOURS:
-        if _applies(behaviour, variant):
+        if variant.can_be_asked(behaviour):
             rows[behaviour.id] = (behaviour.execution, behaviour.limits)
     for attack in ATTACKS:
         rows["attack-" + attack.id] = (Execution(python=attack.source(facts)), {})
@@ -40,10 +40,6 @@ async def _run_all(sandbox: HostSandbox, variant: Variant, facts: dict[str, obje
         *(sandbox.run(execution, LIMITS.model_copy(update=limits)) for execution, limits in rows.values())
     )
     return dict(zip(rows, done, strict=True))
-
-
-def _applies(behaviour: Behaviour, variant: Variant) -> bool:
-    return (variant.signals or not behaviour.needs_signals) and (variant.confined or not behaviour.needs_confinement)
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.id)
@@ -76,8 +72,6 @@ def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda row: row.id)
 def test_behaviour(suite: Suite, behaviour: Behaviour) -> None:
     """Ordinary code works, limits hold, the final state is told: the same under every provider."""
-    if not _applies(behaviour, suite.variant):
-        pytest.skip("not to be asked of this provider")
     done = suite.results[behaviour.id]
     assert behaviour.expected(done), done
 

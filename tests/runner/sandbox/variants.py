@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd_runner.sandbox import HostSandbox, HostSettings, Kind, open_sandbox
+from tests.runner.sandbox.behaviours import Behaviour
 
 _Result = TypeVar("_Result")
 NOBODY = 65534
@@ -40,6 +41,10 @@ class Variant:
     def signals(self) -> bool:
         """Whether code may send signals to its own processes."""
         return self.newest_landlock >= 6
+
+    def can_be_asked(self, behaviour: Behaviour) -> bool:
+        """Whether the row is about something that this provider promises."""
+        return (self.signals or not behaviour.needs_signals) and (self.confined or not behaviour.needs_confinement)
 
 
 VARIANTS = (
