@@ -106,12 +106,14 @@ class LocalRun:
         store: of the run.
         observer: is told how it goes.
         logs: folder for the workers' logs.
+        worker: command that serves orders; the store's URI is added to it.
     """
 
     run: CycleQDRun
     store: ObjectStore
     observer: Observer
     logs: Path
+    worker: tuple[str, ...] = (sys.executable, "-m", "cycleqd_runner", "worker", "serve", "--run")
     _log: ResultLog = field(init=False)
     _workers: list[_Worker] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
@@ -190,6 +192,7 @@ class LocalRun:
     def _failed(self, work: Work, outcome: Outcome) -> None:
         if outcome.permanent:
             raise outcome.error()
+        self._log.refresh()
         missing = [individual for individual in work.ids if individual not in self._log.done]
         subject = f"child {missing[0]}" if work.role == "breed" and missing else work.key
         self._failures[subject] += 1
@@ -197,6 +200,7 @@ class LocalRun:
             self.observer.say(f"{work.key} is tried again: {outcome.message}")
         elif work.role == "breed" and missing and not outcome.kind:  # who can still say why was not killed by it
             self.store.put_once(keys.quarantine(missing[0]), outcome.model_dump_json().encode())
+            self._log.refresh()  # or the plan that follows would send it to a fourth worker
             self.observer.say(f"Child {missing[0]} was given up after {TRIES} workers died with it: {outcome.message}")
         else:
             raise outcome.error(f"{work.key} failed {TRIES} times: {outcome.message}")
@@ -211,10 +215,10 @@ class LocalRun:
     async def _spawn(self) -> _Worker:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"worker-{len(list(self.logs.glob('worker-*.log')))}.log"
-        command = [sys.executable, "-m", "cycleqd_runner", "worker", "serve", "--run", self.store.uri]
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *command,
+                *self.worker,
+                self.store.uri,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,

@@ -1,0 +1,35 @@
+"""What the roles write, and in which order of trust: records of the store that outlive their workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cycleqd import keys
+from cycleqd.records import Transcript, read_result
+from cycleqd.store import FolderStore
+from cycleqd_runner.roles.writing import read_transcripts, write_result
+from tests.core.support import make_result
+
+
+def test_the_first_result_of_an_individual_stays(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    assert write_result(store, make_result(4, [0.5, 0.5]), [])
+    assert not write_result(store, make_result(4, [1.0, 1.0]), [])
+    assert read_result(store.get(keys.result(4)), "").scores == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"id": 4', b"[]"], ids=["empty", "cut off", "of another form"])
+def test_what_is_no_result_does_not_keep_a_child_from_being_done(tmp_path: Path, damage: bytes) -> None:
+    store = FolderStore(tmp_path)
+    store.put(keys.result(4), damage)
+    assert write_result(store, make_result(4, [0.5, 0.5]), [])
+    assert read_result(store.get(keys.result(4)), "").scores == (0.5, 0.5)
+
+
+def test_transcripts_are_read_back(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    said = Transcript(task="t", item="i", messages=({"role": "user", "content": "wörds\n"},), answer="a\nb", score=1.0)
+    write_result(store, make_result(0, [1.0]), [said, said])
+    assert read_transcripts(store, 0) == [said, said]
