@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cycleqd.manifest import load_manifest
@@ -83,6 +85,48 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     again = start_run(manifest)
     finish(again)
     assert again.returncode == 0, "a finished run is found finished"
+
+
+def with_nan(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.norm.weight"][0] = torch.nan
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def cut_off(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    os.truncate(file, file.stat().st_size - 100)
+
+
+def with_another_vocabulary(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 65}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        pytest.param(with_nan, "model.norm.weight", id="NaN in weights"),
+        pytest.param(cut_off, "model.safetensors", id="truncated file"),
+        pytest.param(with_another_vocabulary, "vocabulary", id="another vocabulary"),
+    ],
+)
+def test_a_damaged_expert_ends_the_run_with_one_sentence(
+    tmp_path: Path, damage: Callable[[Path], None], expected: str
+) -> None:
+    base = save_llama(tmp_path / "base")
+    experts = {name: fine_tune(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"))}
+    damage(experts["b"])
+    manifest = write_manifest(tmp_path / "tiny.yaml", tiny_spec(tmp_path, experts, base))
+
+    process = start_run(manifest)
+    printed = finish(process)
+
+    assert process.returncode == 2, printed
+    last = printed.strip().splitlines()[-1]
+    assert expected in last
+    assert "Traceback" not in printed
 
 
 def real_spec(storage: Path, workers: int) -> dict[str, Any]:
