@@ -1,7 +1,7 @@
 """Local copies of what lies elsewhere: models, items and bases become files that can be mapped into memory.
 
-What is already on this machine is used in place. Downloads go to a cache folder that workers on one machine share:
-names are content's addresses (the URI), files appear when they are complete.
+What is already on this machine is used in place. Downloads go to a cache folder that the workers of a run share; files
+appear in it when they are complete. Another run downloads again: what a URI holds may change between runs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CYCLEQD_CACHE", default))
 
 
-def model_folder(source: ModelSource) -> Path:
-    """Return the local folder of a model. Raises what :func:`cycleqd_runner.models_source.resolve` raises."""
+def model_folder(source: ModelSource, run_uid: str) -> Path:
+    """Return the local folder of a model, for one run.
+
+    Raises what :func:`cycleqd_runner.models_source.resolve` raises.
+    """
     from cycleqd_runner.models_source import resolve  # noqa: PLC0415 - items are read without the Hub's client
 
-    return resolve(source.uri, revision=source.revision, fetch=_fetch_prefix)
+    def fetch(uri: str) -> Path:
+        folder = _cached(run_uid, uri)
+        download_folder(open_store(uri), "", folder)
+        return folder
+
+    return resolve(source.uri, revision=source.revision, fetch=fetch)
 
 
 def read_data(uri: str) -> bytes:
@@ -47,20 +55,14 @@ def read_data(uri: str) -> bytes:
         raise BadData(f"The items file {path} cannot be read ({error.strerror}): correct the task's data.") from error
 
 
-def store_folder(store: ObjectStore, prefix: str) -> Path:
-    """Return a local folder with everything below ``prefix`` of a run's store; prefixes like that are write-once."""
+def store_folder(store: ObjectStore, prefix: str, run_uid: str) -> Path:
+    """Return a local folder with everything below a write-once ``prefix`` of the run's own store."""
     if isinstance(store, FolderStore):
         return store.path(prefix)
-    folder = _cached(f"{store.uri}/{prefix}")
+    folder = _cached(run_uid, f"{store.uri}/{prefix}")
     download_folder(store, prefix, folder)
     return folder
 
 
-def _fetch_prefix(uri: str) -> Path:
-    folder = _cached(uri)
-    download_folder(open_store(uri), "", folder)
-    return folder
-
-
-def _cached(uri: str) -> Path:
-    return cache_folder() / "copies" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+def _cached(run_uid: str, uri: str) -> Path:
+    return cache_folder() / "runs" / run_uid / hashlib.sha256(uri.encode()).hexdigest()[:32]

@@ -55,13 +55,16 @@ class Session:
     @cached_property
     def base(self) -> Checkpoint:
         """The base model."""
-        return Checkpoint(model_folder(self.spec.base_model))
+        return Checkpoint(model_folder(self.spec.base_model, self.identity.uid))
 
     @cached_property
     def bases(self) -> tuple[Basis, ...]:
         """The experts' factors, in the order of their ids."""
         return tuple(
-            Basis(store_folder(self.store, keys.basis(expert.name)), open_expert(model_folder(expert)))
+            Basis(
+                store_folder(self.store, keys.basis(expert.name), self.identity.uid),
+                open_expert(model_folder(expert, self.identity.uid)),
+            )
             for expert in self.spec.experts
         )
 

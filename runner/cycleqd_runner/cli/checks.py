@@ -20,6 +20,9 @@ from cycleqd_runner.unsupported import refuse_unsupported
 
 Mark = Literal["ok", "warning", "missing"]
 
+VALIDATION = "validate"
+"""Stands for a run where models in S3 are copied: an older copy of the same size has the shapes that are looked at."""
+
 ADVISED_SEARCH_ITEMS = 48
 """Fewer search items a task crown lucky children: the standard error of a score of .5 is then above .07."""
 
@@ -136,7 +139,7 @@ def _models(spec: RunSpec) -> Iterator[Finding]:
     from cycleqd_runner.local_copies import model_folder  # noqa: PLC0415
 
     def base_model() -> str:
-        base = Checkpoint(model_folder(spec.base_model))
+        base = Checkpoint(model_folder(spec.base_model, VALIDATION))
         check_base(base)
         opened.append(base)
         return f"{len(base.names)} tensors in {base.folder}."
@@ -146,7 +149,7 @@ def _models(spec: RunSpec) -> Iterator[Finding]:
     for expert in spec.experts:
 
         def fits(expert=expert) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
-            model = open_expert(model_folder(expert))
+            model = open_expert(model_folder(expert, VALIDATION))
             if opened:
                 check(expert.name, model, opened[0])
             return (

@@ -27,7 +27,7 @@ def prepare(session: Session, expert_name: str) -> None:
     source = next((expert for expert in session.spec.experts if expert.name == expert_name), None)
     if source is None:
         raise BadManifest(f"The run has no expert {expert_name}: name one of its experts.")
-    expert = open_expert(model_folder(source))
+    expert = open_expert(model_folder(source, session.identity.uid))
     check(expert_name, expert, session.base)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory(prefix="cycleqd-basis-") as temporary:

@@ -1,14 +1,12 @@
-"""Which evaluator runs which ``type`` of the manifest, and where items files are read from."""
+"""Which evaluator runs which ``type`` of the manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from cycleqd.api.tasks import EvaluatorBase
-from cycleqd.errors import BadData, UnsupportedHere, near_misses
+from cycleqd.errors import UnsupportedHere, near_misses
 from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
@@ -46,19 +44,3 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
         )
     data = getattr(spec, "data", None)
     return factory(spec, None if data is None else fetch(data))
-
-
-def fetch_from(folder: Path) -> Fetch:
-    """Return a fetch for plain paths (relative ones to ``folder``) and ``file://`` URIs."""
-
-    def fetch(uri: str) -> bytes:
-        parts = urlsplit(uri)
-        if parts.scheme not in ("", "file"):
-            raise UnsupportedHere(f"Items cannot be read from {uri}: this worker reads plain paths and file:// URIs.")
-        path = Path(unquote(parts.path)) if parts.scheme == "file" else folder / uri
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise BadData(f"The items file {path} cannot be read ({error.strerror}): check the task's data.") from error
-
-    return fetch

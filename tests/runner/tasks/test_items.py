@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,9 @@ from cycleqd.api.tasks import (
     SqlEvaluator,
 )
 from cycleqd.errors import BadData, UnsupportedHere
+from cycleqd_runner.local_copies import read_data
 from cycleqd_runner.tasks.items import SqlItem
-from cycleqd_runner.tasks.registry import fetch_from, make_evaluator
+from cycleqd_runner.tasks.registry import make_evaluator
 from cycleqd_runner.tasks.sql import sql_evaluator
 
 GOOD = {"id": "a", "prompt": "p", "gold": "SELECT 1", "setup": ""}
@@ -59,10 +59,10 @@ def test_a_good_file_is_read_in_order() -> None:
         pytest.param(PythonTestsEvaluator(type="PythonTests"), 800, id="PythonTests"),
     ],
 )
-def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: int, tmp_path: Path) -> None:
-    items = make_evaluator(spec, fetch_from(tmp_path)).items()
-    again = make_evaluator(spec, fetch_from(tmp_path)).items()
-    other = make_evaluator(spec.model_copy(update={"items_seed": 5}), fetch_from(tmp_path)).items()
+def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: int) -> None:
+    items = make_evaluator(spec, read_data).items()
+    again = make_evaluator(spec, read_data).items()
+    other = make_evaluator(spec.model_copy(update={"items_seed": 5}), read_data).items()
     assert [item.payload for item in items] == [item.payload for item in again]
     assert len({item.id for item in items}) == len(items) == count
     assert not {item.id for item in items} & {item.id for item in other}
@@ -78,18 +78,6 @@ LATER: list[AgentBenchDbEvaluator | AgentBenchOsEvaluator | LmEvalEvaluator | In
 
 
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.type) for spec in LATER])
-def test_what_this_version_cannot_run_is_said_in_one_sentence(spec: EvaluatorBase, tmp_path: Path) -> None:
+def test_what_this_version_cannot_run_is_said_in_one_sentence(spec: EvaluatorBase) -> None:
     with pytest.raises(UnsupportedHere, match=r"^This version cannot run evaluators of type \w+: use one of .*Sql\.$"):
-        make_evaluator(spec, fetch_from(tmp_path))
-
-
-def test_files_are_fetched_by_path_and_by_uri(tmp_path: Path) -> None:
-    (tmp_path / "my items.jsonl").write_bytes(b"x")
-    fetch = fetch_from(tmp_path)
-    assert fetch("my items.jsonl") == b"x"
-    assert fetch(str(tmp_path / "my items.jsonl")) == b"x"
-    assert fetch((tmp_path / "my items.jsonl").as_uri()) == b"x"
-    with pytest.raises(BadData, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
-        fetch("gone.jsonl")
-    with pytest.raises(UnsupportedHere, match="Items cannot be read from s3://b/k"):
-        fetch("s3://b/k")
+        make_evaluator(spec, read_data)
