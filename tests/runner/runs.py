@@ -31,10 +31,12 @@ def write_manifest(path: Path, spec: dict[str, Any]) -> Path:
 
 
 def start_run(manifest: Path, *options: str) -> subprocess.Popen[str]:
-    """Start ``cycleqd run``."""
+    """Start ``cycleqd run`` in the manifest's folder."""
     command = [*COMMAND, "run", str(manifest), "--no-plots", *options]
     wide = {**os.environ, "COLUMNS": "200"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=wide)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=wide, cwd=manifest.parent
+    )
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 240) -> str:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cycleqd.manifest import load_manifest
-from cycleqd.store import FolderStore
+from cycleqd.store import FolderStore, open_store
 from tests.runner.models import fine_tune, save_adapter, save_llama
 from tests.runner.runs import (
     children_of,
@@ -85,6 +85,22 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     again = start_run(manifest)
     finish(again)
     assert again.returncode == 0, "a finished run is found finished"
+
+
+def test_a_run_in_s3_leaves_nothing_but_pictures_and_logs_here(tmp_path: Path, s3_bucket: str) -> None:
+    base = save_llama(tmp_path / "base")
+    experts = {name: save_adapter(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"))}
+    spec = tiny_spec(tmp_path, experts, base) | {"storage": {"uri": f"{s3_bucket}/tiny"}}
+    manifest = write_manifest(tmp_path / "tiny.yaml", spec)
+
+    process = start_run(manifest)
+    printed = finish(process)
+
+    assert process.returncode == 0, printed
+    store = open_store(f"{s3_bucket}/tiny")
+    assert sorted(results_of(manifest)) == list(range(2 + 4))
+    assert {"final/report.json", "final/report.html", "final/model/config.json"} <= set(store.list())
+    assert not (tmp_path / "run").exists()
 
 
 def with_nan(folder: Path) -> None:
