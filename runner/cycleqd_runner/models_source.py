@@ -83,4 +83,5 @@ def _snapshot(repository: str, revision: str | None, token: str | None) -> Path:
     except OSError as error:  # HfHubHTTPError, LocalEntryNotFoundError and the failures of sockets and disks
         if constants.is_offline_mode():
             raise BadModel(f"{where} is not in the cache and HF_HUB_OFFLINE is set: download it first.") from error
-        raise StoreUnreachable(f"The Hub did not deliver {where} ({error}): it is tried again later.") from error
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise StoreUnreachable(f"The Hub did not deliver {where} ({why}): check the name and the network.") from error
