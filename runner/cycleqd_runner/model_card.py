@@ -16,7 +16,7 @@ class ModelCard:
         base_model: name or URI of the base model.
         experts: expert name to its URI.
         summary: one paragraph on how the model was made.
-        lineage: one line an ancestor or step, oldest first.
+        lineage: one line an ancestor, the model itself first.
         tasks: columns of the table of scores.
         scores: row name (base, experts, this model) to one score per task, fractions in [0, 1]; None: not scored.
     """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +106,26 @@ def cut_off(folder: Path) -> None:
     os.truncate(file, file.stat().st_size - 100)
 
 
-def with_another_vocabulary(folder: Path) -> None:
+def without_a_shard(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, "model-00001-of-00002.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+
+def in_float32(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    save_file({name: tensor.float() for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+
+
+def of_another_shape(folder: Path) -> None:
+    shutil.rmtree(folder)
+    save_llama(folder, intermediate_size=64)
+
+
+def with_config(folder: Path, **fields: Any) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 65}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({**config, **fields}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +133,11 @@ def with_another_vocabulary(folder: Path) -> None:
     [
         pytest.param(with_nan, "model.norm.weight", id="NaN in weights"),
         pytest.param(cut_off, "model.safetensors", id="truncated file"),
-        pytest.param(with_another_vocabulary, "vocabulary", id="another vocabulary"),
+        pytest.param(without_a_shard, "model-00001-of-00002.safetensors", id="missing shard"),
+        pytest.param(in_float32, "float32", id="another dtype"),
+        pytest.param(of_another_shape, "of shape", id="another shape"),
+        pytest.param(partial(with_config, vocab_size=65), "vocabulary", id="another vocabulary"),
+        pytest.param(partial(with_config, model_type="mistral"), "mistral", id="another architecture"),
     ],
 )
 def test_a_damaged_expert_ends_the_run_with_one_sentence(

@@ -89,7 +89,7 @@ def _storage(spec: RunSpec) -> str:
 
 
 def _sandbox(spec: RunSpec) -> str:
-    from cycleqd_runner.sandbox import available  # noqa: PLC0415
+    from cycleqd_runner.sandbox import available  # noqa: PLC0415 - not for --quick
 
     found = available()
     kinds = ("Namespaces", "Landlock") if spec.sandbox == "Auto" else (spec.sandbox,)
@@ -106,8 +106,8 @@ def _sandbox(spec: RunSpec) -> str:
 
 
 def _items(task: Task, spec: RunSpec) -> str:
-    from cycleqd_runner.local_copies import read_data  # noqa: PLC0415
-    from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415
+    from cycleqd_runner.local_copies import read_data  # noqa: PLC0415 - not for --quick
+    from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
@@ -136,7 +136,7 @@ def _models(spec: RunSpec) -> Iterator[Finding]:
     """Yield what is to be said about base and experts. Only headers and tokenizers are read."""
     from cycleqd_runner.checkpoints import Checkpoint  # noqa: PLC0415 - torch
     from cycleqd_runner.compatibility import check, check_base, open_expert  # noqa: PLC0415 - torch
-    from cycleqd_runner.local_copies import model_folder  # noqa: PLC0415
+    from cycleqd_runner.local_copies import model_folder  # noqa: PLC0415 - not for --quick
 
     def base_model() -> str:
         base = Checkpoint(model_folder(spec.base_model, VALIDATION))

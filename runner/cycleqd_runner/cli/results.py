@@ -30,7 +30,7 @@ def read_report(store: ObjectStore, name: str) -> Report:
 
 def show_results(console: Console, store: ObjectStore, name: str) -> None:
     """Print the results of a finished run. Raises :class:`~cycleqd.errors.BadData` if it is not finished."""
-    from cycleqd_runner.report.tables import score_table  # noqa: PLC0415
+    from cycleqd_runner.report.tables import score_table  # noqa: PLC0415 - only finished runs need it
 
     report = read_report(store, name)
     console.print(score_table(report))

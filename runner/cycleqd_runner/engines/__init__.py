@@ -14,7 +14,7 @@ __all__ = ["ENGINES", "Engine", "open_engine"]
 
 def _transformers(folder: Path, args: EngineArgs) -> Engine:
     # Importing transformers takes seconds: only when it is used.
-    from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415
+    from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415 - see above
 
     return TransformersEngine(folder, args)
 
