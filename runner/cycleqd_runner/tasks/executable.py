@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from cycleqd.api.tasks import SandboxLimits
+from cycleqd.api.tasks import ProceduralEvaluator, SandboxLimits
 from cycleqd_runner.chat import ChatModel
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Item, Verdict
-from cycleqd_runner.tasks.items import Question, items_of
-from cycleqd_runner.tasks.prompts import Asking
+from cycleqd_runner.tasks.generate.pools import Pool
+from cycleqd_runner.tasks.items import Question, items_of, read_lines
+from cycleqd_runner.tasks.prompts import LONG_ANSWER, SHORT_ANSWER, Asking, asking
 
 Q = TypeVar("Q", bound=Question)
 
@@ -61,6 +62,39 @@ class ExecutableEvaluator(Generic[Q]):
         else:
             score, reason = await self._check(question, answer.text, sandbox, limits)
         return Verdict(score, reason, messages, answer.text, answer.prompt_tokens, answer.answer_tokens)
+
+
+def build_evaluator(
+    spec: ProceduralEvaluator,
+    data: bytes | None,
+    *,
+    kind: type[Q],
+    generate: Callable[[int, Pool], Sequence[Q]],
+    parse: Callable[[dict[str, object]], Q],
+    prompt: str,
+    stop: tuple[str, ...],
+    check: Check[Q],
+) -> ExecutableEvaluator[Q]:
+    """Build the evaluator of one skill.
+
+    Args:
+        spec: its part of the manifest.
+        data: content of ``spec.data``; None generates items from ``spec.items_seed``.
+        kind: of its items.
+        generate: makes items of a seed and pool.
+        parse: reads one line of an items file.
+        prompt: the skill's system prompt.
+        stop: strings that end an answer to a generated item; users' own items may need long answers.
+        check: runs and compares an answer.
+
+    Raises:
+        BadData: the items file is broken.
+    """
+    if data is None:
+        questions = [*generate(spec.items_seed, "seen"), *generate(spec.items_seed, "unseen")]
+        return ExecutableEvaluator(kind, questions, asking(spec, prompt, SHORT_ANSWER, stop), check)
+    questions = read_lines(data, str(spec.data), parse)
+    return ExecutableEvaluator(kind, questions, asking(spec, prompt, LONG_ANSWER, ()), check)
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -10,33 +10,28 @@ from functools import partial
 from cycleqd.api.tasks import PythonTestsEvaluator, SandboxLimits
 from cycleqd_runner.sandbox import Execution, Sandbox
 from cycleqd_runner.tasks.answers import code_in
-from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement, one_line
+from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement, build_evaluator, one_line
 from cycleqd_runner.tasks.generate.python import generate_python
 from cycleqd_runner.tasks.inside import program
-from cycleqd_runner.tasks.items import PythonItem, read_lines
+from cycleqd_runner.tasks.items import PythonItem
 from cycleqd_runner.tasks.mbpp import parse_python_line
-from cycleqd_runner.tasks.prompts import LONG_ANSWER, PYTHON_PROMPT, SHORT_ANSWER, asking
+from cycleqd_runner.tasks.prompts import PYTHON_PROMPT
 
 STOP = ("\n\n",)
 
 
 def python_tests_evaluator(spec: PythonTestsEvaluator, data: bytes | None) -> ExecutableEvaluator[PythonItem]:
-    """Build the evaluator.
-
-    Args:
-        spec: its part of the manifest.
-        data: content of ``spec.data``, in this module's own or in MBPP's format; None generates items.
-
-    Raises:
-        BadData: the items file is broken.
-    """
-    if data is None:
-        questions = [*generate_python(spec.items_seed, "seen"), *generate_python(spec.items_seed, "unseen")]
-        ask = asking(spec, PYTHON_PROMPT, SHORT_ANSWER, STOP)
-    else:
-        questions = read_lines(data, str(spec.data), partial(parse_python_line, extra_tests=spec.extra_tests))
-        ask = asking(spec, PYTHON_PROMPT, LONG_ANSWER, ())
-    return ExecutableEvaluator(PythonItem, questions, ask, check_python)
+    """Build the evaluator; see :func:`~cycleqd_runner.tasks.executable.build_evaluator`."""
+    return build_evaluator(
+        spec,
+        data,
+        kind=PythonItem,
+        generate=generate_python,
+        parse=partial(parse_python_line, extra_tests=spec.extra_tests),
+        prompt=PYTHON_PROMPT,
+        stop=STOP,
+        check=check_python,
+    )
 
 
 async def check_python(item: PythonItem, text: str, sandbox: Sandbox, limits: SandboxLimits) -> Judgement:

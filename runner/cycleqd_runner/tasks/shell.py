@@ -7,29 +7,26 @@ from collections.abc import Mapping
 from cycleqd.api.tasks import SandboxLimits, ShellEvaluator
 from cycleqd_runner.sandbox import Completed, Entry, Execution, Sandbox
 from cycleqd_runner.tasks.answers import command_in
-from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement
+from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement, build_evaluator
 from cycleqd_runner.tasks.generate.shell import generate_shell
-from cycleqd_runner.tasks.items import ShellItem, read_lines
-from cycleqd_runner.tasks.prompts import LONG_ANSWER, SHELL_PROMPT, SHORT_ANSWER, asking
+from cycleqd_runner.tasks.items import ShellItem
+from cycleqd_runner.tasks.prompts import SHELL_PROMPT
 
 STOP = ("\n\n",)
 
 
 def shell_evaluator(spec: ShellEvaluator, data: bytes | None) -> ExecutableEvaluator[ShellItem]:
-    """Build the evaluator.
-
-    Args:
-        spec: its part of the manifest.
-        data: content of ``spec.data``; None generates items from ``spec.items_seed``.
-
-    Raises:
-        BadData: the items file is broken.
-    """
-    if data is None:
-        questions = [*generate_shell(spec.items_seed, "seen"), *generate_shell(spec.items_seed, "unseen")]
-        return ExecutableEvaluator(ShellItem, questions, asking(spec, SHELL_PROMPT, SHORT_ANSWER, STOP), check_shell)
-    questions = read_lines(data, str(spec.data), ShellItem.model_validate)
-    return ExecutableEvaluator(ShellItem, questions, asking(spec, SHELL_PROMPT, LONG_ANSWER, ()), check_shell)
+    """Build the evaluator; see :func:`~cycleqd_runner.tasks.executable.build_evaluator`."""
+    return build_evaluator(
+        spec,
+        data,
+        kind=ShellItem,
+        generate=generate_shell,
+        parse=ShellItem.model_validate,
+        prompt=SHELL_PROMPT,
+        stop=STOP,
+        check=check_shell,
+    )
 
 
 async def check_shell(item: ShellItem, text: str, sandbox: Sandbox, limits: SandboxLimits) -> Judgement:

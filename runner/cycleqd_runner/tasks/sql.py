@@ -8,30 +8,27 @@ from cycleqd.api.tasks import SandboxLimits, SqlEvaluator
 from cycleqd.errors import BadData, Unscored
 from cycleqd_runner.sandbox import Execution, Sandbox
 from cycleqd_runner.tasks.answers import statement_in
-from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement, one_line
+from cycleqd_runner.tasks.executable import ExecutableEvaluator, Judgement, build_evaluator, one_line
 from cycleqd_runner.tasks.generate.sql import generate_sql
 from cycleqd_runner.tasks.inside import program
-from cycleqd_runner.tasks.items import SqlItem, read_lines
-from cycleqd_runner.tasks.prompts import LONG_ANSWER, SHORT_ANSWER, SQL_PROMPT, asking
+from cycleqd_runner.tasks.items import SqlItem
+from cycleqd_runner.tasks.prompts import SQL_PROMPT
 
 STOP = (";", "\n\n")
 
 
 def sql_evaluator(spec: SqlEvaluator, data: bytes | None) -> ExecutableEvaluator[SqlItem]:
-    """Build the evaluator.
-
-    Args:
-        spec: its part of the manifest.
-        data: content of ``spec.data``; None generates items from ``spec.items_seed``.
-
-    Raises:
-        BadData: the items file is broken.
-    """
-    if data is None:
-        questions = [*generate_sql(spec.items_seed, "seen"), *generate_sql(spec.items_seed, "unseen")]
-        return ExecutableEvaluator(SqlItem, questions, asking(spec, SQL_PROMPT, SHORT_ANSWER, STOP), check_sql)
-    questions = read_lines(data, str(spec.data), SqlItem.model_validate)
-    return ExecutableEvaluator(SqlItem, questions, asking(spec, SQL_PROMPT, LONG_ANSWER, ()), check_sql)
+    """Build the evaluator; see :func:`~cycleqd_runner.tasks.executable.build_evaluator`."""
+    return build_evaluator(
+        spec,
+        data,
+        kind=SqlItem,
+        generate=generate_sql,
+        parse=SqlItem.model_validate,
+        prompt=SQL_PROMPT,
+        stop=STOP,
+        check=check_sql,
+    )
 
 
 async def check_sql(item: SqlItem, text: str, sandbox: Sandbox, limits: SandboxLimits) -> Judgement:
