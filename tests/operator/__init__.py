@@ -1,0 +1,1 @@
+"""Tests of the operator that need no cluster."""
