@@ -37,6 +37,10 @@ class BadModel(PermanentError):
     """A base model or expert cannot be read or does not fit the others."""
 
 
+class MissingInput(PermanentError):
+    """A model, dataset, bucket or Secret that the manifest names does not exist. It may appear: then it can go on."""
+
+
 class BadData(PermanentError):
     """A dataset, items file or stored object does not have the form it should have."""
 

@@ -27,12 +27,23 @@ class Entry(Record):
     evaluation: int
     scores: tuple[float, ...] | None
     """(n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody."""
+    seconds: float = 0.0
+    """What the individual took a worker: breeding, loading and evaluating, without waiting for others."""
+    evaluate_seconds: float = 0.0
+    """Asking and judging alone."""
 
 
 def entry_of(result: Result) -> Entry:
     """Return what the fold needs of a result."""
     complete = not any(evaluation.unscored for evaluation in result.evaluations)
-    return Entry(id=result.id, evaluation=result.evaluation, scores=result.scores if complete else None)
+    timings = result.timings
+    return Entry(
+        id=result.id,
+        evaluation=result.evaluation,
+        scores=result.scores if complete else None,
+        seconds=timings.breed_seconds + timings.load_seconds + timings.evaluate_seconds,
+        evaluate_seconds=timings.evaluate_seconds,
+    )
 
 
 @dataclass(frozen=True)

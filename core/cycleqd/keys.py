@@ -7,6 +7,7 @@ SPEC = "spec.json"
 RESULTS = "results/"
 ARCHIVE = "archive/"
 QUARANTINE = "quarantine/"
+FAILURES = "failures/"
 SPLITS = "splits.json"
 FINAL = "final/"
 REPORT = "final/report.json"
@@ -53,6 +54,11 @@ def parse_quarantine(key: str) -> int | None:
     """Return the individual of a quarantine note's key, or None for a foreign object."""
     stem = key.removeprefix(QUARANTINE).removesuffix(".json")
     return int(stem) if stem.isdecimal() and key == quarantine(int(stem)) else None
+
+
+def failure(job_uid: str) -> str:
+    """Return the key of the note about a Job that failed."""
+    return f"{FAILURES}{job_uid}.json"
 
 
 def compaction(results: int) -> str:

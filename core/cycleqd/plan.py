@@ -40,6 +40,11 @@ class Work:
         return f"{self.role}-{detail}" if detail else self.role
 
 
+def child_key(individual: int) -> str:
+    """Return the key of the work that begins with this child."""
+    return Work("breed", ids=(individual,)).key
+
+
 @dataclass(frozen=True)
 class Observed:
     """What is there.
@@ -49,12 +54,14 @@ class Observed:
         done: ids that have a result or were given up.
         finalized: whether the final report is written, for the present number of children.
         running: work that has a worker.
+        held: keys of work that failed lately and has to wait before it is tried again.
     """
 
     prepared: frozenset[str] = frozenset()
     done: frozenset[int] = frozenset()
     finalized: bool = False
     running: tuple[Work, ...] = ()
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,10 @@ def plan(spec: RunSpec, observed: Observed) -> Plan:
     if spec.desired_state in ("Paused", "Suspended"):
         return Plan(phase, stop=spec.desired_state == "Suspended" and bool(observed.running))
     free = max(0, spec.workers.parallelism - len(observed.running))
-    running = {work.key for work in observed.running}
     if phase == "Breeding":
         return Plan(phase, _blocks(spec, observed, free))
-    return Plan(phase, tuple(work for work in wanted if work.key not in running)[:free])
+    not_now = observed.held | {work.key for work in observed.running}
+    return Plan(phase, tuple(work for work in wanted if work.key not in not_now)[:free])
 
 
 def _wanted(spec: RunSpec, observed: Observed) -> tuple[Phase, tuple[Work, ...]]:
@@ -119,7 +126,11 @@ def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
     block beyond theirs. What a dead worker left behind is handed out at once, because the others wait for it.
     """
     claimed = {individual for work in observed.running for individual in work.ids}
-    open_ids = [individual for individual in _missing_children(spec, observed) if individual not in claimed]
+    open_ids = [
+        individual
+        for individual in _missing_children(spec, observed)
+        if individual not in claimed and child_key(individual) not in observed.held
+    ]
     if spec.search.strict and claimed:
         open_ids = [individual for individual in open_ids if individual < max(claimed)]
     shares = spec.workers.parallelism * (2 if spec.workers.parallelism > 1 else 1)

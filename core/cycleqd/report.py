@@ -6,8 +6,11 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from cycleqd import keys
+from cycleqd.errors import MissingObject
 from cycleqd.records import Record
 from cycleqd.statistics import Estimate
+from cycleqd.store import ObjectStore
 
 
 class Interval(Record):
@@ -141,3 +144,12 @@ class Report(Record):
     def chosen(self) -> Candidate | None:
         """The candidate that became the merged model."""
         return next((candidate for candidate in self.candidates if candidate.chosen), None)
+
+
+def is_finalized(store: ObjectStore, done: frozenset[int]) -> bool:
+    """Return whether the final report is there and about all individuals that are done."""
+    try:
+        report = Report.model_validate_json(store.get(keys.REPORT))
+    except (MissingObject, ValueError):
+        return False
+    return {individual.id for individual in report.individuals} | set(report.quarantined) == done

@@ -18,21 +18,19 @@ from typing import Protocol
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
-from cycleqd.errors import EXIT_BAD_INPUT, MissingObject, PermanentError
+from cycleqd.errors import EXIT_BAD_INPUT, PermanentError
 from cycleqd.fold import Population
 from cycleqd.identity import claim
 from cycleqd.log import ResultLog
+from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Observed, Phase, Work, plan
-from cycleqd.report import Report
+from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
-from cycleqd_runner.orders import Order, Outcome
 from cycleqd_runner.unsupported import refuse_unsupported
 
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
-TRIES = 3
-"""How often a piece of work may fail that is not known to be hopeless; a child that kills three workers is given up."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class _Worker:
         if stdin is None or stdout is None:
             raise RuntimeError("the worker was started without pipes")
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            stdin.write(Order(role=work.role, subject=work.subject, ids=work.ids).model_dump_json().encode() + b"\n")
+            stdin.write(Order.of(work).model_dump_json().encode() + b"\n")
             await stdin.drain()
         line = await stdout.readline()
         if line:
@@ -196,14 +194,17 @@ class LocalRun:
         missing = [individual for individual in work.ids if individual not in self._log.done]
         subject = f"child {missing[0]}" if work.role == "breed" and missing else work.key
         self._failures[subject] += 1
-        if self._failures[subject] < TRIES:
+        attempts = self.run.spec.failure_policy.attempts
+        if self._failures[subject] < attempts:
             self.observer.say(f"{work.key} is tried again: {outcome.message}")
         elif work.role == "breed" and missing and not outcome.kind:  # who can still say why was not killed by it
             self.store.put_once(keys.quarantine(missing[0]), outcome.model_dump_json().encode())
             self._log.refresh()  # or the plan that follows would send it to a fourth worker
-            self.observer.say(f"Child {missing[0]} was given up after {TRIES} workers died with it: {outcome.message}")
+            self.observer.say(
+                f"Child {missing[0]} was given up after {attempts} workers died with it: {outcome.message}"
+            )
         else:
-            raise outcome.error(f"{work.key} failed {TRIES} times: {outcome.message}")
+            raise outcome.error(f"{work.key} failed {attempts} times: {outcome.message}")
 
     async def _start(self, work: Work) -> None:
         worker = next((worker for worker in self._workers if worker.work is None), None)
@@ -246,12 +247,3 @@ class LocalRun:
                 await worker.process.wait()
                 if worker.task:
                     worker.task.cancel()
-
-
-def is_finalized(store: ObjectStore, done: frozenset[int]) -> bool:
-    """Return whether the final report is there and about all individuals that are done."""
-    try:
-        report = Report.model_validate_json(store.get(keys.REPORT))
-    except (MissingObject, ValueError):
-        return False
-    return {individual.id for individual in report.individuals} | set(report.quarantined) == done

@@ -16,9 +16,9 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 
 from cycleqd.errors import EXIT_BAD_INPUT, EXIT_TRY_AGAIN, CycleQDError
+from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Role
 from cycleqd.store import ObjectStore
-from cycleqd_runner.orders import Order, Outcome
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.evaluate import evaluate
 from cycleqd_runner.roles.finalize import finalize

@@ -14,9 +14,9 @@ from cycleqd import keys
 from cycleqd.errors import StoreUnreachable
 from cycleqd.identity import read_identity, read_spec
 from cycleqd.log import ResultLog
+from cycleqd.orders import Order, Outcome
 from cycleqd.report import Individual, Report
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.orders import Order, Outcome
 from tests.core.support import make_result
 
 

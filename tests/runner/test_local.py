@@ -12,11 +12,12 @@ import pytest
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
+from cycleqd.api.workers import FailurePolicy
 from cycleqd.errors import PermanentError, RunMismatch, UnsupportedHere
 from cycleqd.log import ResultLog
 from cycleqd.report import Report
 from cycleqd.store import FolderStore
-from cycleqd_runner.local import TRIES, LocalRun, Snapshot
+from cycleqd_runner.local import LocalRun, Snapshot
 from tests.core.support import spec_dict
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def test_a_child_that_kills_its_worker_is_given_up_and_the_run_goes_on(tmp_path:
     notes = execute(tmp_path / "run", "dies", "5", search={"children": 6})
     store = FolderStore(tmp_path / "run")
     assert list(store.list(keys.QUARANTINE)) == [keys.quarantine(5)]
-    assert len(list(store.list("deaths/"))) == TRIES
+    assert len(list(store.list("deaths/"))) == FailurePolicy().attempts
     log = ResultLog(store)
     log.refresh()
     assert log.done == set(range(3 + 6))

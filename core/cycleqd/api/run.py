@@ -12,7 +12,7 @@ from cycleqd.api.models import Expert, ModelSource
 from cycleqd.api.search import Search
 from cycleqd.api.status import RunStatus
 from cycleqd.api.tasks import Evaluator, Task
-from cycleqd.api.workers import Workers
+from cycleqd.api.workers import FailurePolicy, Workers
 from cycleqd.errors import near_misses
 
 GROUP = "cycleqd.dev"
@@ -85,6 +85,8 @@ class RunSpec(ApiModel):
     """What runs the model."""
     workers: Workers = Workers()
     """How many workers, and what their pods look like."""
+    failure_policy: FailurePolicy = FailurePolicy()
+    """How much may go wrong before a child is given up, or the run."""
     sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
     """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
     desired_state: DesiredState = "Running"

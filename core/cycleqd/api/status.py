@@ -53,6 +53,15 @@ class TaskStatus(ApiModel):
     """Sum of the qualities of the archive's elites."""
 
 
+class RunTimings(ApiModel):
+    """Where the workers' time goes."""
+
+    seconds_per_child: float | None = None
+    """What a child takes one worker, mean over the children."""
+    evaluation_share: float | None = None
+    """Share of that time which is asking and judging, in [0, 1]."""
+
+
 class RunStatus(ApiModel):
     """What is."""
 
@@ -68,6 +77,8 @@ class RunStatus(ApiModel):
     """Children with a result / children wanted."""
     running: int = 0
     """Jobs running now."""
+    failures: int = 0
+    """Workers that failed."""
     failed_children: tuple[int, ...] = Field(default=(), max_length=100)
     """Children that were quarantined because they killed their workers."""
     coverage: float | None = None
@@ -76,6 +87,8 @@ class RunStatus(ApiModel):
     """Best mean search score of any individual, in [0, 1]."""
     tasks: tuple[TaskStatus, ...] = ()
     """Per task."""
+    timings: RunTimings = RunTimings()
+    """Where the workers' time goes."""
     storage_uri: str = ""
     """Where the results lie."""
     model_uri: str = ""

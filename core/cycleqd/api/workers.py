@@ -34,10 +34,23 @@ class PodOverrides(ApiModel):
     """core/v1 LocalObjectReference."""
     priority_class_name: str | None = None
     """Priority of the worker pods."""
+    service_account_name: str | None = None
+    """Account of the worker pods, for clouds that give S3 credentials to accounts. Its token is never mounted."""
     runtime_class_name: str | None = None
     """For example gvisor or kata."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
     """How long a stopped worker may take to finish writing."""
+
+
+class FailurePolicy(ApiModel):
+    """How much may go wrong. Lost nodes, preemption, eviction and deleted pods never count."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """Workers that may die with the same child before it is given up, or with any other work before the run fails."""
+    max_quarantined: Annotated[int, Field(ge=0)] = 10
+    """Children that may be given up before the run fails."""
+    max_failures: Annotated[int, Field(ge=0)] = 50
+    """Workers that may fail, for whatever reason, before the run fails; changing the spec starts a new count."""
 
 
 class Workers(ApiModel):

@@ -8,8 +8,8 @@ import typer
 
 from cycleqd.errors import BadManifest, near_misses
 from cycleqd.identity import read_spec
+from cycleqd.orders import Order
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.orders import Order
 
 EPILOG = """
 Examples:

@@ -1,7 +1,4 @@
-"""What a worker is told and what it answers, as records that travel between processes. How work is done is elsewhere.
-
-Nothing heavy is imported here: whoever gives orders needs no torch.
-"""
+"""What a worker is told and what it answers, as records that travel between processes."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import Self
 
 from cycleqd import errors
 from cycleqd.errors import CycleQDError, PermanentError, TemporaryError
-from cycleqd.plan import Role
+from cycleqd.plan import Role, Work
 from cycleqd.records import Record
 
 
@@ -20,11 +17,18 @@ class Order(Record):
     subject: str = ""
     ids: tuple[int, ...] = ()
 
+    @classmethod
+    def of(cls, work: Work) -> Self:
+        """Return the order to do ``work``."""
+        return cls(role=work.role, subject=work.subject, ids=work.ids)
+
 
 class Outcome(Record):
     """How a piece of work went, as it travels back."""
 
     ok: bool
+    drained: bool = False
+    """Whether the worker stopped before the end of its work because the run's desired state is no longer Running."""
     permanent: bool = False
     """Whether trying again cannot help."""
     message: str = ""
