@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from cycleqd import crd
+from cycleqd import crd, structural
 from cycleqd.api import CycleQDRun
-from tests.core.support import spec_dict
+from tests.core.support import run_spec, spec_dict
 
 BUILT = crd.build()
 VERSION = BUILT["spec"]["versions"][0]
 ROOT: dict[str, Any] = VERSION["schema"]["openAPIV3Schema"]
 SPEC: dict[str, Any] = ROOT["properties"]["spec"]
 ALLOWED = {
-    *crd.KEPT,
+    *structural.KEPT,
     *("format", "nullable", "default", "properties", "required", "items", "additionalProperties", "exclusiveMinimum"),
     *(f"x-kubernetes-{name}" for name in ("preserve-unknown-fields", "validations", "list-type", "list-map-keys")),
 }
@@ -60,7 +60,7 @@ def test_every_field_is_described() -> None:
 def test_no_description_is_cut_in_the_middle() -> None:
     assert max(
         len(schema.get("description", "")) for path, schema in _walk(SPEC, "spec") if not path.endswith("type")
-    ) < (crd.LONGEST_DESCRIPTION)
+    ) < (structural.LONGEST_DESCRIPTION)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,24 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 3
+    assert len(_rules("")) == 5
+
+
+@pytest.mark.parametrize("n_tasks", range(2, 65))
+def test_the_limits_of_bins_are_those_of_the_models(n_tasks: int) -> None:
+    """As many as 64 bits can count, and not one more; the rule lists them from two tasks on."""
+    most = crd.most_bins(n_tasks)
+    run_spec(n_tasks, search={"archive": {"bins": most}})
+    if most < 1000:
+        with pytest.raises(ValueError, match="more cells than 64 bits can count"):
+            run_spec(n_tasks, search={"archive": {"bins": most + 1}})
+    (rule,) = (rule for rule in _rules("") if "archive.bins" in rule)
+    limits = yaml.safe_load(rule[rule.index("[") : rule.index("]") + 1])
+    assert limits[n_tasks - 2] == most
+
+
+def test_the_limits_of_bins_cover_all_numbers_of_tasks() -> None:
+    assert (_at("tasks")["minItems"], _at("tasks")["maxItems"]) == (2, crd.MOST_EXPERTS)
 
 
 def test_what_users_see() -> None:
@@ -175,12 +192,24 @@ def test_the_committed_file_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> No
     assert crd.main(["--check"]) == 0
 
 
-def test_check_tells_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "crds" / "crd.yaml"
-    assert crd.main(["--check", str(path)]) == 1
-    assert crd.main([str(path)]) == 0
-    assert crd.main(["--check", str(path)]) == 0
-    assert yaml.safe_load(path.read_text()) == BUILT
-    path.write_text(path.read_text().replace("default: 1200", "default: 1201"))
-    assert crd.main(["--check", str(path)]) == 1
-    assert "does not fit the API models" in capsys.readouterr().err
+def test_check_tells_drift_of_each_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert crd.main(["--check", str(tmp_path)]) == 1
+    assert crd.main([str(tmp_path)]) == 0
+    assert crd.main(["--check", str(tmp_path)]) == 0
+    for name in crd.COPIES:
+        capsys.readouterr()
+        path = tmp_path / name
+        good = path.read_text()
+        path.write_text(good.replace("default: 1200", "default: 1201"))
+        assert crd.main(["--check", str(tmp_path)]) == 1
+        assert capsys.readouterr().err.startswith(f"{path} does not fit the API models")
+        path.write_text(good)
+
+
+def test_helm_keeps_the_charts_copy(tmp_path: Path) -> None:
+    """Without the definition, the API server deletes all runs."""
+    crd.main([str(tmp_path)])
+    plain, chart = (yaml.safe_load((tmp_path / name).read_text()) for name in crd.COPIES)
+    assert plain == BUILT
+    assert chart["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert chart == plain
