@@ -53,7 +53,7 @@ class Observed:
         prepared: experts whose basis is complete.
         done: ids that have a result or were given up.
         finalized: whether the final report is written, for the present number of children.
-        running: work that has a worker.
+        running: work that has a worker, in the order in which it started.
         held: keys of work that failed lately and has to wait before it is tried again.
     """
 
@@ -71,22 +71,24 @@ class Plan:
     Attributes:
         phase: where the run stands.
         start: work to give to workers now, in order; never more than the free workers can take.
-        stop: whether running workers should be stopped now.
+        stop: running work whose workers should be stopped now.
     """
 
     phase: Phase
     start: tuple[Work, ...] = ()
-    stop: bool = False
+    stop: tuple[Work, ...] = ()
 
 
 def plan(spec: RunSpec, observed: Observed) -> Plan:
     """Return what should run now, given what is there."""
     if spec.desired_state == "Cancelled":
-        return Plan("Cancelled", stop=bool(observed.running))
+        return Plan("Cancelled", stop=observed.running)
     phase, wanted = _wanted(spec, observed)
     if spec.desired_state in ("Paused", "Suspended"):
-        return Plan(phase, stop=spec.desired_state == "Suspended" and bool(observed.running))
-    free = max(0, spec.workers.parallelism - len(observed.running))
+        return Plan(phase, stop=observed.running if spec.desired_state == "Suspended" else ())
+    free = spec.workers.parallelism - len(observed.running)
+    if free < 0:  # parallelism was lowered: what started last has the least to lose
+        return Plan(phase, stop=observed.running[free:])
     if phase == "Breeding":
         return Plan(phase, _blocks(spec, observed, free))
     not_now = observed.held | {work.key for work in observed.running}

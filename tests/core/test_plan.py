@@ -111,8 +111,8 @@ def _evaluate(individual: int) -> Work:
         pytest.param(
             "Running",
             Observed(PREPARED, EXPERTS, running=(_breed(3), _breed(4), _breed(5))),
-            Plan("Breeding"),
-            id="parallelism lowered below what runs: nothing to start",
+            Plan("Breeding", stop=(_breed(5),)),
+            id="parallelism lowered below what runs: the latest stops",
         ),
         pytest.param("Paused", Observed(PREPARED, EXPERTS), Plan("Breeding"), id="paused: nothing starts"),
         pytest.param(
@@ -124,7 +124,7 @@ def _evaluate(individual: int) -> Work:
         pytest.param(
             "Suspended",
             Observed(PREPARED, EXPERTS, running=(_breed(3),)),
-            Plan("Breeding", stop=True),
+            Plan("Breeding", stop=(_breed(3),)),
             id="suspended: stop now",
         ),
         pytest.param("Suspended", Observed(), Plan("Preparing"), id="suspended: nothing to stop"),
@@ -147,7 +147,7 @@ def _evaluate(individual: int) -> Work:
             id="finished: experts are needed all the same",
         ),
         pytest.param(
-            "Cancelled", Observed(running=(_breed(3),)), Plan("Cancelled", stop=True), id="cancelled: stop now"
+            "Cancelled", Observed(running=(_breed(3),)), Plan("Cancelled", stop=(_breed(3),)), id="cancelled: stop now"
         ),
         pytest.param("Cancelled", Observed(), Plan("Cancelled"), id="cancelled: nothing left to stop"),
     ],
