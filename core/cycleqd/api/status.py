@@ -79,8 +79,10 @@ class RunStatus(ApiModel):
     """Jobs running now."""
     failures: int = 0
     """Workers that failed."""
+    quarantined: int = 0
+    """Children that were given up because they killed their workers."""
     failed_children: tuple[int, ...] = Field(default=(), max_length=100)
-    """Children that were quarantined because they killed their workers."""
+    """Ids of the first of them."""
     coverage: float | None = None
     """Mean coverage of the archives, in [0, 1]."""
     best: float | None = None
