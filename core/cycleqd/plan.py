@@ -125,16 +125,17 @@ def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
 
     In strict runs a child waits for the results ``lag`` ids before it, so workers must advance side by side: blocks
     that start together are interleaved, and a worker that is ready early waits for the others instead of starting a
-    block beyond theirs. What a dead worker left behind is handed out at once, because the others wait for it.
+    block beyond theirs. What a dead worker left behind is handed out at once, because the others wait for it; while it
+    is held, nothing starts that would wait for it, or those workers would keep the place that it needs.
     """
     claimed = {individual for work in observed.running for individual in work.ids}
-    open_ids = [
-        individual
-        for individual in _missing_children(spec, observed)
-        if individual not in claimed and child_key(individual) not in observed.held
-    ]
+    unclaimed = [individual for individual in _missing_children(spec, observed) if individual not in claimed]
+    held = [individual for individual in unclaimed if child_key(individual) in observed.held]
+    open_ids = [individual for individual in unclaimed if individual not in held]
     if spec.search.strict and claimed:
         open_ids = [individual for individual in open_ids if individual < max(claimed)]
+    if spec.search.strict and held:
+        open_ids = [individual for individual in open_ids if individual <= held[0] + spec.search.lag]
     shares = spec.workers.parallelism * (2 if spec.workers.parallelism > 1 else 1)
     size = min(spec.workers.children_per_job, max(SMALLEST_BLOCK, math.ceil(len(open_ids) / shares)))
     chosen = open_ids[: size * free]

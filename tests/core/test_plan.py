@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cycleqd.api import RunSpec
-from cycleqd.plan import SMALLEST_BLOCK, Observed, Plan, Work, plan
+from cycleqd.plan import SMALLEST_BLOCK, Observed, Plan, Work, child_key, plan
 from tests.core.support import SKILLS, run_spec
 
 PREPARED = frozenset(SKILLS)
@@ -150,6 +150,36 @@ def _evaluate(individual: int) -> Work:
             "Cancelled", Observed(running=(_breed(3),)), Plan("Cancelled", stop=(_breed(3),)), id="cancelled: stop now"
         ),
         pytest.param("Cancelled", Observed(), Plan("Cancelled"), id="cancelled: nothing left to stop"),
+        pytest.param(
+            "Running",
+            Observed(held=frozenset({"prepare-sql"})),
+            Plan("Preparing", (Work("prepare", "shell"), Work("prepare", "python"))),
+            id="an expert that has to wait lets the others pass",
+        ),
+        pytest.param(
+            "Running",
+            Observed(PREPARED, frozenset({1, 2}), held=frozenset({"evaluate-0"})),
+            Plan("Evaluating"),
+            id="children wait for an expert that has to wait",
+        ),
+        pytest.param(
+            "Running",
+            Observed(PREPARED, EXPERTS, held=frozenset({"breed-4"})),
+            Plan("Breeding", (_breed(3, 6, 8), _breed(5, 7, 9))),
+            id="a block leaves out the child that has to wait",
+        ),
+        pytest.param(
+            "Running",
+            Observed(PREPARED, ALL - {9}, held=frozenset({"breed-9"})),
+            Plan("Breeding"),
+            id="finalize waits for a child that has to wait",
+        ),
+        pytest.param(
+            "Running",
+            Observed(PREPARED, ALL, held=frozenset({"finalize"})),
+            Plan("Finalizing"),
+            id="finalize has to wait, too",
+        ),
     ],
 )
 def test_what_runs_next(state: str, observed: Observed, expected: Plan) -> None:
@@ -199,13 +229,34 @@ def test_what_a_dead_worker_left_in_a_strict_run_is_handed_out_at_once() -> None
     assert plan(spec, observed).start == (_breed(5, 7, 9),)
 
 
+@pytest.mark.parametrize(
+    ("lag", "ids"),
+    [
+        pytest.param(0, {3, 4}, id="nobody may miss its result"),
+        pytest.param(2, {3, 4, 6, 7}, id="two may"),
+        pytest.param(99, {3, 4, 6, 7, 8, 9, 10, 11}, id="all may"),
+    ],
+)
+def test_in_strict_runs_nothing_starts_that_waits_for_a_held_child(lag: int, ids: set[int]) -> None:
+    spec = _spec(parallelism=1, children=9, strict=True, lag=lag)
+    decision = plan(spec, Observed(PREPARED, EXPERTS, held=frozenset({"breed-5"})))
+    assert {individual for work in decision.start for individual in work.ids} == ids
+
+
 @dataclass
 class Simulation:
-    """Workers that breed one child a tick each, wait where strict makes them, and sometimes die."""
+    """Workers that breed one child a tick each, wait where strict makes them, and sometimes die.
+
+    A child whose worker died has to wait for some ticks before it is tried again.
+    """
 
     spec: RunSpec
     deaths: frozenset[int] = frozenset()
     """Ticks at which the first worker dies."""
+    wait: int = 0
+    """Ticks."""
+    held: dict[int, int] = field(default_factory=dict)
+    """Children that have to wait, and until when."""
     done: set[int] = field(default_factory=lambda: set(EXPERTS))
     workers: dict[int, Work] = field(default_factory=dict)
     bred: list[int] = field(default_factory=list)
@@ -214,27 +265,33 @@ class Simulation:
         """Return the ticks until nothing is left to breed."""
         names = count()
         for tick in range(10_000):
-            decision = plan(self.spec, Observed(PREPARED, frozenset(self.done), running=tuple(self.workers.values())))
+            held = frozenset(child_key(individual) for individual, until in self.held.items() if tick < until)
+            running = tuple(self.workers.values())
+            decision = plan(self.spec, Observed(PREPARED, frozenset(self.done), running=running, held=held))
             if decision.phase != "Breeding":
                 return tick
             for work in decision.start:
                 claimed = {individual for other in self.workers.values() for individual in other.ids}
                 assert not claimed & set(work.ids), "a child is claimed twice"
                 assert list(work.ids) == sorted(work.ids)
+                assert not held & {child_key(individual) for individual in work.ids}
                 self.workers[next(names)] = work
             assert len(self.workers) <= self.spec.workers.parallelism
             assert len({work.key for work in self.workers.values()}) == len(self.workers)
-            self._step(dies=tick in self.deaths)
+            if tick in self.deaths and self.workers:
+                self._die(tick)
+            self._step()
         pytest.fail(f"the run hangs at {len(self.done)} results")
 
-    def _step(self, *, dies: bool) -> None:
+    def _die(self, tick: int) -> None:
+        work = self.workers.pop(min(self.workers))
+        left = [individual for individual in work.ids if individual not in self.done]
+        self.held |= dict.fromkeys(left[:1], tick + self.wait)
+
+    def _step(self) -> None:
         before = frozenset(self.done)
         for name, work in list(self.workers.items()):
             left = [individual for individual in work.ids if individual not in self.done]
-            if dies:
-                del self.workers[name]
-                dies = False
-                continue
             if left and self._may_start(left[0], before):
                 self.done.add(left[0])
                 self.bred.append(left[0])
@@ -255,11 +312,12 @@ class Simulation:
     strict=st.booleans(),
     lag=st.integers(0, 10),
     deaths=st.frozensets(st.integers(0, 60), max_size=6),
+    wait=st.integers(0, 20),
 )
 def test_every_run_ends_with_every_child_bred_once(
-    *, parallelism: int, children: int, per_job: int, strict: bool, lag: int, deaths: frozenset[int]
+    *, parallelism: int, children: int, per_job: int, strict: bool, lag: int, deaths: frozenset[int], wait: int
 ) -> None:
-    simulation = Simulation(_spec(parallelism, children, per_job=per_job, strict=strict, lag=lag), deaths)
+    simulation = Simulation(_spec(parallelism, children, per_job=per_job, strict=strict, lag=lag), deaths, wait)
     simulation.run()
     assert sorted(simulation.bred) == list(range(3, 3 + children))
 
