@@ -203,8 +203,17 @@ class LocalRun:
             self.observer.say(
                 f"Child {missing[0]} was given up after {attempts} workers died with it: {outcome.message}"
             )
+            self._refuse_too_many_quarantined()
         else:
             raise outcome.error(f"{work.key} failed {attempts} times: {outcome.message}")
+
+    def _refuse_too_many_quarantined(self) -> None:
+        given_up, most = len(self._log.quarantined), self.run.spec.failure_policy.max_quarantined
+        if given_up > most:
+            raise PermanentError(
+                f"{given_up} children were given up, and spec.failurePolicy.maxQuarantined is {most}: look at the logs "
+                f"in {self.logs}, then raise it or run fewer workers at one time."
+            )
 
     async def _start(self, work: Work) -> None:
         worker = next((worker for worker in self._workers if worker.work is None), None)

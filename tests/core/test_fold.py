@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cycleqd.api.search import Archive as Grid
 from cycleqd.fold import Entry, Population, entry_of, fold
+from cycleqd.records import Timings
 from tests.core.support import make_result
 
 GRID = Grid(bins=4)
@@ -102,3 +103,9 @@ def test_every_child_is_offered_to_every_archive() -> None:
     best = Entry(id=3, evaluation=0, scores=(1.0, 1.0, 1.0))
     population = fold([*EXPERTS, best], 3, GRID)
     assert all(3 in archive.members for archive in population.archives)
+
+
+def test_an_entry_keeps_what_its_individual_took_a_worker() -> None:
+    timings = Timings(breed_seconds=1.0, load_seconds=2.0, evaluate_seconds=4.0, wait_seconds=100.0)
+    entry = entry_of(make_result(3, [0.5] * 3, timings=timings))
+    assert (entry.seconds, entry.evaluate_seconds) == (7.0, 4.0), "waiting for others is no work"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,20 @@ def test_a_compaction_saves_reading_and_changes_nothing(store: CountingStore) ->
     short.refresh()
     assert store.reads == [keys.compaction(COMPACT_EVERY + 5), keys.result(500)]
     assert short.entries == full.entries
+
+
+def test_a_compaction_of_before_timings_were_kept_still_serves(store: CountingStore) -> None:
+    full = _compacted(store)
+    key = keys.compaction(COMPACT_EVERY + 5)
+    compaction = json.loads(store.get(key))
+    for entry in compaction["entries"].values():
+        del entry["seconds"], entry["evaluate_seconds"]
+    store.put(key, json.dumps(compaction).encode())
+    store.reads.clear()
+    again = ResultLog(store)
+    again.refresh()
+    assert store.reads == [key]
+    assert again.entries == full.entries
 
 
 def test_a_compaction_can_be_deleted(store: CountingStore) -> None:

@@ -78,6 +78,15 @@ def test_a_child_that_kills_its_worker_is_given_up_and_the_run_goes_on(tmp_path:
     assert any("Child 5 was given up" in message for message in notes.said)
 
 
+def test_more_children_given_up_than_allowed_end_the_run(tmp_path: Path) -> None:
+    policy = {"attempts": 2, "maxQuarantined": 0}
+    with pytest.raises(PermanentError, match=r"1 children were given up, and spec\.failurePolicy\.maxQuarantined is 0"):
+        execute(tmp_path / "run", "dies", "5", search={"children": 6}, failurePolicy=policy)
+    store = FolderStore(tmp_path / "run")
+    assert len(list(store.list("deaths/"))) == 2
+    assert list(store.list(keys.QUARANTINE)) == [keys.quarantine(5)]
+
+
 def test_a_temporary_failure_is_tried_again(tmp_path: Path) -> None:
     notes = execute(tmp_path / "run", "fails", "sql", search={"children": 1})
     assert notes.said == ["prepare-sql is tried again: The store was away for a moment: it is tried again."]
