@@ -114,6 +114,9 @@ def _union(schema: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
             continue
         fields[name] = _merged([variants[value]["properties"][name] for value in types], types)
         if len(types) < len(variants):
+            # has() sees no null, so a null would pass the rule, and the variants that lack the field refuse it later.
+            # The API server drops or refuses nulls of fields that are not nullable.
+            fields[name].pop("nullable", None)
             rules.append(
                 cel_rule(
                     f"!has(self.{name}) || self.{tag} in {types}", f"{name} goes with type {' or '.join(types)} only"
@@ -139,7 +142,6 @@ def _merged(fields: Sequence[Schema], types: Sequence[str]) -> Schema:
     merged |= (
         {"maxLength": max(field["maxLength"] for field in fields)} if all("maxLength" in f for f in fields) else {}
     )
-    merged |= {"nullable": True} if any(field.get("nullable") for field in fields) else {}
     texts: dict[str, list[str]] = {}
     for field, value in zip(fields, types, strict=True):
         default = f" Default: {field['default']}." if "default" in field else ""

@@ -102,6 +102,13 @@ def test_fields_of_one_variant_have_no_default_in_the_schema(path: str) -> None:
     assert "Default: " in _at(path)["description"]
 
 
+def test_fields_of_some_variants_are_not_nullable() -> None:
+    """The rules about variants do not see a null, so the API server must not let it through."""
+    assert "nullable" not in _at("tasks.evaluator.data")
+    assert _at("tasks.evaluator.maxTokens")["nullable"] is True
+    assert _at("experts.revision")["nullable"] is True
+
+
 def _rules(path: str) -> dict[str, str]:
     schema = _at(path) if path else SPEC
     return {rule["rule"]: rule["message"] for rule in schema["x-kubernetes-validations"]}
