@@ -1,0 +1,166 @@
+"""What a worker's pod tells: how the worker ended, or why it does not start. Pods are looked at and not kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from cycleqd.errors import EXIT_BAD_INPUT
+from cycleqd.orders import Outcome
+from cycleqd_operator.pods import CONTAINER
+
+Pod = Mapping[str, Any]
+
+LONGEST_QUOTE = 400
+"""Characters of a log line or of Kubernetes' own words that a message repeats: it ends up in the run's status."""
+
+MEMORY_ADVICE = (
+    "give it more with spec.workers.template.resources.limits.memory, or let it hold less with "
+    "spec.engine.args.maxBatchTokens"
+)
+
+
+def node_of(pod: Pod) -> str:
+    """Return the node that a pod was placed on, or nothing."""
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def outcome_of(pod: Pod) -> Outcome:
+    """Return how a pod's worker ended, in its own words if it had time to say them.
+
+    A worker that died without a word has no ``kind``; its message ends with the exit code.
+    """
+    status = pod.get("status") or {}
+    ended = (_container(pod).get("state") or {}).get("terminated")
+    if status.get("reason") or ended is None:  # the pod was ended, not the worker: evicted, too old, refused by a node
+        return Outcome(ok=False, message=_pod_end(pod))
+    code = ended.get("exitCode", -1)
+    told = _told(ended.get("message") or "")
+    if code == 0:
+        return Outcome(ok=True, drained=told is not None and told.drained)
+    if told and not told.ok:
+        return told
+    return Outcome(ok=False, permanent=code == EXIT_BAD_INPUT, message=_death(ended, code, told))
+
+
+def trouble_of(pod: Pod) -> str | None:
+    """Return in one sentence why a pod that should run by now does not, and what to do; None if it runs or has ended.
+
+    Kubernetes goes on trying by itself: once the cause is gone, the pod starts.
+    """
+    status = pod.get("status") or {}
+    if status.get("phase", "Pending") not in ("Pending", "Running") or "deletionTimestamp" in pod["metadata"]:
+        return None
+    who = f"The pod {pod['metadata']['name']}"
+    for reason, message in _obstacles(pod):
+        return f"{who} {_explain(reason, _quote(message), pod)}"
+    return None
+
+
+def _container(pod: Pod) -> Mapping[str, Any]:
+    """Return the status of the worker's container; empty before it has one."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((status for status in statuses if status.get("name") == CONTAINER), {})
+
+
+def _told(message: str) -> Outcome | None:
+    """Return what a worker wrote down before it ended; None if these are the last lines of its log."""
+    try:
+        return Outcome.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def _death(ended: Mapping[str, Any], code: int, told: Outcome | None) -> str:
+    reason = ended.get("reason") or "Error"
+    how = f"(exit code {code}{'' if reason == 'Error' else f', {reason}'})"
+    if reason == "OOMKilled":
+        return f"The worker was killed because it needed more memory than it may have {how}: {MEMORY_ADVICE}."
+    if told:
+        return f"The worker said that it was done, and then died {how}."
+    last = _quote((ended.get("message") or "").strip().rpartition("\n")[2])
+    return f"{last} {how}" if last else f"The worker died without a word {how}."
+
+
+def _pod_end(pod: Pod) -> str:
+    status = pod.get("status") or {}
+    reason, message = status.get("reason"), _quote(status.get("message") or "")
+    if not reason:
+        return f"The pod {pod['metadata']['name']} ended before its worker could say how."
+    return f"The pod {pod['metadata']['name']} was ended by Kubernetes ({': '.join(filter(None, [reason, message]))})."
+
+
+def _obstacles(pod: Pod) -> Iterator[tuple[str, str]]:
+    """Yield what keeps a pod from running as (reason, message), both in Kubernetes' words, the first cause first."""
+    conditions = {condition["type"]: condition for condition in (pod.get("status") or {}).get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        yield scheduled.get("reason", "Unschedulable"), scheduled.get("message", "")
+    waiting = (_container(pod).get("state") or {}).get("waiting")
+    if not waiting:
+        return
+    reason = waiting.get("reason", "")
+    if reason not in ("ContainerCreating", "PodInitializing"):
+        yield reason, waiting.get("message", "")
+    elif conditions.get("PodReadyToStartContainers", {}).get("status") == "False":
+        yield "NoVolumes", ""
+
+
+def _explain(reason: str, message: str, pod: Pod) -> str:
+    """Return the rest of the sentence: what the pod waits for, and what to do."""
+    if reason == "SchedulingGated":
+        return "is held back by a scheduling gate: whoever set it has to remove it."
+    if reason == "Unschedulable":
+        claim = re.search(r'persistentvolumeclaim "([^"]+)" not found', message)
+        if claim:
+            return f"waits for the PersistentVolumeClaim {claim[1]}, which does not exist: create it."
+        return (
+            f"finds no node ({message}): add one, or ask for less in spec.workers.gpus and "
+            "spec.workers.template (resources, nodeSelector, tolerations, affinity)."
+        )
+    if "Image" in reason:
+        image = next((c["image"] for c in pod["spec"]["containers"] if c["name"] == CONTAINER), "")
+        return (
+            f"cannot get the image {image} ({': '.join(filter(None, [reason, message]))}): check spec.workers.image "
+            "and spec.workers.template.imagePullSecrets."
+        )
+    if reason == "CreateContainerConfigError":
+        return _missing_config(message, pod["metadata"].get("namespace", ""))
+    if reason == "NoVolumes":
+        wanted = ", ".join(_volume_sources(pod)) or "none from outside the pod"
+        return (
+            f"waits for its volumes or its network (volumes: {wanted}): see the events that "
+            f"kubectl describe pod {pod['metadata']['name']} shows."
+        )
+    return f"cannot start its worker ({': '.join(filter(None, [reason, message]))}): look at it with kubectl describe."
+
+
+def _missing_config(message: str, namespace: str) -> str:
+    missing = re.search(r'(secret|configmap) "([^"]+)" not found', message)
+    if missing:
+        kind = {"secret": "Secret", "configmap": "ConfigMap"}[missing[1]]
+        return f"waits for the {kind} {missing[2]}, which does not exist in the namespace {namespace}: create it."
+    key = re.search(r"couldn't find key (\S+) in (Secret|ConfigMap) (?:\S+/)?(\S+)", message)
+    if key:
+        return f"waits for the key {key[1]} of the {key[2]} {key[3]} in the namespace {namespace}: add it."
+    return f"has a configuration that its node refuses ({message}): check spec.workers.template."
+
+
+def _volume_sources(pod: Pod) -> Iterator[str]:
+    """Yield what volumes refer to that may not exist."""
+    for volume in pod["spec"].get("volumes") or ():
+        if "secret" in volume:
+            yield f"Secret {volume['secret'].get('secretName')}"
+        elif "configMap" in volume:
+            yield f"ConfigMap {volume['configMap'].get('name')}"
+        elif "persistentVolumeClaim" in volume:
+            yield f"PersistentVolumeClaim {volume['persistentVolumeClaim'].get('claimName')}"
+
+
+def _quote(text: str) -> str:
+    """Return text on one line, without its last full stop, shortened."""
+    line = " ".join(text.split()).removesuffix(".")
+    return line if len(line) <= LONGEST_QUOTE else f"{line[:LONGEST_QUOTE]}…"
