@@ -13,6 +13,8 @@ FINAL = "final/"
 REPORT = "final/report.json"
 REPORT_PAGE = "final/report.html"
 MODEL = "final/model"
+FOLDERS = ("basis/", "genomes/", "transcripts/", RESULTS, ARCHIVE, QUARANTINE, FAILURES, FINAL)
+"""All folders of a run. Beside them lie only :data:`RUN`, :data:`SPEC` and :data:`SPLITS`."""
 
 
 def basis(expert: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from cycleqd.api.run import RunSpec
-from cycleqd.api.status import RunStatus, RunTimings, TaskStatus
+from cycleqd.api.status import Condition, RunStatus, RunTimings, TaskStatus
 from cycleqd.fold import Population
-from cycleqd_operator.conditions import Event, conditions, timestamp, transitions
+from cycleqd_operator.conditions import Event, bounded, conditions, timestamp, transitions
 from cycleqd_operator.standing import TERMINAL, Standing, Trouble, state_of
 
-__all__ = ["Event", "Standing", "Trouble", "changed", "next_status", "transitions"]
+__all__ = ["Event", "Standing", "Trouble", "changed", "next_status", "refused", "transitions"]
 
 DIGITS = 4
 """Of floats, so that rounding noise causes no writes."""
@@ -28,18 +28,58 @@ def next_status(previous: RunStatus | None, standing: Standing) -> RunStatus:
     figures = {} if standing.population is None else _figures(standing, standing.population)
     model_uri = figures.get("model_uri", base.model_uri)
     children = figures.get("children", base.children)
+    found = findings(previous, standing, state, model_uri)
     now = timestamp(standing.now)
     return base.model_copy(
         update={
             **figures,
             "observed_generation": standing.generation,
             "state": state,
-            "conditions": conditions(previous, standing, state, model_uri),
+            "conditions": conditions(previous, found, standing.generation, standing.now),
             "progress": f"{children}/{standing.spec.search.children}",
             "running": standing.ready_jobs,
             "storage_uri": standing.storage_uri or base.storage_uri,
             "started_at": base.started_at or now,
             "finished_at": (base.finished_at or now) if state in TERMINAL else None,
+        }
+    )
+
+
+def refused(previous: RunStatus | None, generation: int, message: str, now: float) -> RunStatus:
+    """Return the status of a run whose manifest cannot be: nothing of it is known but that."""
+    failed = Condition(
+        type="Failed",
+        status="True",
+        reason="BadManifest",
+        message=bounded(message),
+        last_transition_time=timestamp(now),
+        observed_generation=generation,
+    )
+    base = previous or RunStatus()
+    others = tuple(condition for condition in base.conditions if condition.type != "Failed")
+    return base.model_copy(
+        update={
+            "observed_generation": generation,
+            "state": "Failed",
+            "conditions": (*others, failed),
+            "running": 0,
+            "started_at": base.started_at or timestamp(now),
+            "finished_at": timestamp(now),
+        }
+    )
+
+
+def refused(previous: RunStatus | None, generation: int, message: str, now: float) -> RunStatus:
+    """Return the status of a run whose manifest cannot be read for the reason in ``message``; its figures stay."""
+    base = previous or RunStatus()
+    return base.model_copy(
+        update={
+            "observed_generation": generation,
+            "state": "Failed",
+            "conditions": conditions(previous, refusal(message), generation, now),
+            "running": 0,
+            "started_at": base.started_at or timestamp(now),
+            "finished_at": base.finished_at or timestamp(now),
         }
     )
 

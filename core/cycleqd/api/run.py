@@ -34,7 +34,7 @@ class Storage(ApiModel):
     credentials_secret_name: str | None = None
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."""
     delete_on_removal: bool = False
-    """Delete everything under the prefix when the CycleQDRun is deleted."""
+    """Delete what the run stored when the CycleQDRun is deleted."""
 
 
 class Benchmark(ApiModel):

@@ -1,0 +1,278 @@
+"""One look at one run: find out what there is, plan, do what is missing, tell.
+
+Level-triggered: a look begins with what Kubernetes and the store hold, and would come to the same end if it were the
+operator's first. Jobs are taken in before the store is read, so that a Job that was seen to end has its results read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from cycleqd import keys
+from cycleqd.api import CycleQDRun, RunSpec
+from cycleqd.api.status import RunStatus
+from cycleqd.errors import BadData, BadManifest, CycleQDError, RunMismatch, UnsupportedHere
+from cycleqd.failures import Failure, Verdict, judge
+from cycleqd.manifest import parse_manifest
+from cycleqd.plan import Observed, Role, plan
+from cycleqd.store import ObjectStore
+from cycleqd_operator.cluster import Cluster
+from cycleqd_operator.conditions import transitions
+from cycleqd_operator.ended_jobs import failure_of
+from cycleqd_operator.hands import Hands
+from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.pod_view import trouble_of
+from cycleqd_operator.removal import protect, remove
+from cycleqd_operator.run_metrics import JobState
+from cycleqd_operator.run_store import RunStore, StoreView
+from cycleqd_operator.settings import Settings
+from cycleqd_operator.standing import Standing, Trouble
+from cycleqd_operator.status import next_status, refused
+from cycleqd_operator.stores import MeasuredStore, open_run_store
+from cycleqd_operator.tracked import Body, Fleet, OpenRun, TrackedRun
+
+HOPELESS = (BadManifest, RunMismatch, UnsupportedHere, BadData)
+"""What a store says that no waiting helps against; anything else degrades the run until it is better."""
+
+SLOW_START_SECONDS = 30
+"""A Job whose pod is not ready for so long is asked what it waits for."""
+PODS_SECONDS = 20
+"""Between two questions of that kind about one run."""
+TROUBLE_SECONDS = 10
+"""Between two looks at a run that something is wrong with."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look came to.
+
+    Attributes:
+        standing: for the status.
+        again: in how many seconds to look again at the latest; None: nothing is to be expected.
+    """
+
+    standing: Standing
+    again: float | None = None
+
+
+class Reconciler:
+    """Looks at runs. Keeps nothing of them; :class:`~cycleqd_operator.tracked.TrackedRun` does."""
+
+    def __init__(self, cluster: Cluster, fleet: Fleet, settings: Settings, metrics: Metrics) -> None:
+        """Use what all runs share."""
+        self._cluster = cluster
+        self._fleet = fleet
+        self._settings = settings
+        self._metrics = metrics
+        self._hands = Hands(cluster, fleet, settings)
+
+    async def look(self, run: TrackedRun) -> float | None:
+        """Look at a run once; return in how many seconds to look again, None: nothing is to be expected.
+
+        Raises:
+            Gone: the run does not exist any more.
+            CycleQDError: the API server or, for a run that is being deleted, the store could not do something.
+        """
+        if run.body["metadata"].get("deletionTimestamp"):
+            return await remove(self._cluster, self._hands, run)
+        run.status = run.status or _status_in(run.body)
+        if run.is_over:
+            return await self._rest(run)
+        try:
+            manifest = parse_manifest({key: run.body[key] for key in ("apiVersion", "kind", "metadata", "spec")})
+        except BadManifest as error:
+            await self._hands.stop(run.active)
+            return await self._tell(run, refused(run.status, run.generation, str(error), time.time()))
+        await protect(self._cluster, run)
+        look = await self._look(run, manifest)
+        status = next_status(run.status, look.standing)
+        self._show(run, status, manifest.spec)
+        late = await self._tell(run, status)
+        return min((seconds for seconds in (look.again, late) if seconds is not None), default=None)
+
+    async def _rest(self, run: TrackedRun) -> float | None:
+        """Leave a run that has ended alone, until its time to live is over."""
+        run.opened = None
+        await self._hands.stop(run.active)
+        left = _seconds_left(
+            run.status.finished_at if run.status else None, run.body["spec"].get("ttlSecondsAfterFinished")
+        )
+        if left is not None and left <= 0:
+            await self._cluster.delete_run(run.ref)
+            return None
+        return left
+
+    async def _look(self, run: TrackedRun, manifest: CycleQDRun) -> Look:
+        spec = manifest.spec
+        standing = Standing(spec=spec, generation=run.generation, now=time.time(), storage_uri=spec.storage.uri)
+        left = _seconds_left(run.status.started_at if run.status else None, spec.active_deadline_seconds)
+        if left is not None and left <= 0:
+            await self._hands.stop(run.active)
+            message = f"The run is not finished after {spec.active_deadline_seconds} s: raise activeDeadlineSeconds."
+            return Look(replace(standing, fatal=("DeadlineExceeded", message)))
+        if spec.desired_state in ("Suspended", "Cancelled"):  # at once, whether or not the store can be read
+            await self._hands.stop(run.active)
+        if spec.desired_state == "Cancelled":
+            return Look(replace(standing, phase="Cancelled"))
+        rival = self._fleet.rival(run)
+        if rival:
+            message = f"The older run {rival.ref.namespace}/{rival.ref.name} uses {spec.storage.uri}: this one waits."
+            return Look(_with(run, standing, (("StorageInUse", message),)), TROUBLE_SECONDS)
+        try:
+            look = await self._go_on(run, manifest, standing)
+        except HOPELESS as error:
+            await self._hands.stop(run.active)
+            return Look(replace(standing, fatal=(type(error).__name__, str(error))))
+        if left is not None:
+            return replace(look, again=min(left, look.again or left))
+        return look
+
+    async def _go_on(self, run: TrackedRun, manifest: CycleQDRun, standing: Standing) -> Look:
+        """Read the store, plan, and do what is missing. Raises what is :data:`HOPELESS`."""
+        spec = manifest.spec
+        ended = [job for job in run.jobs.values() if job.state != "Active" and job.uid not in run.settled]
+        try:
+            opened = await self._open(run, manifest)
+            view = await asyncio.to_thread(opened.look, spec, idle=not run.active)
+            for job in ended:
+                failure = await failure_of(self._cluster, job, view)
+                if failure:
+                    await asyncio.to_thread(opened.note, job.uid, failure)
+                run.settled.add(job.uid)
+            verdict = self._judge(spec, view, opened.failures, run.generation)
+            if verdict.give_up:
+                await asyncio.to_thread(opened.give_up, verdict.give_up, "Its workers died.")
+                view = await asyncio.to_thread(opened.look, spec, idle=not run.active)
+        except HOPELESS:
+            raise
+        except CycleQDError as error:
+            run.opened = None  # the Secret is read again: somebody may correct it
+            trouble = (type(error).__name__, str(error))
+            return Look(_with(run, standing, (trouble,)), TROUBLE_SECONDS)
+        observed = Observed(
+            prepared=view.prepared,
+            done=view.done,
+            finalized=view.finalized,
+            running=tuple(job.work for job in run.active),
+            held=verdict.held,
+        )
+        decision = plan(spec, observed)
+        troubles: list[Trouble] = []
+        if verdict.fatal:
+            await self._hands.stop(run.active)
+        else:
+            await self._hands.stop(job for job in run.active if job.work in decision.stop)
+            refused_jobs = await self._hands.start(run, spec, decision.start, opened.failures)
+            troubles += [(type(error).__name__, str(error)) for error in refused_jobs]
+            troubles += await self._slow_starts(run)
+        if verdict.missing:
+            troubles.append((verdict.missing.kind, verdict.missing.message))
+        standing = replace(
+            _with(run, standing, tuple(troubles)),
+            phase=decision.phase,
+            n_prepared=len(view.prepared),
+            population=view.population,
+            done=view.done,
+            quarantined=view.quarantined,
+            damaged=view.damaged,
+            failures=len(opened.failures),
+            fatal=verdict.fatal,
+            seconds_per_child=view.seconds_per_child,
+            evaluation_share=view.evaluation_share,
+            model_uri=f"{spec.storage.uri.rstrip('/')}/{keys.MODEL}" if view.finalized else "",
+        )
+        return Look(standing, self._pause(run, verdict, troubles))
+
+    async def _open(self, run: TrackedRun, manifest: CycleQDRun) -> RunStore:
+        if run.opened is None:
+            opened = await open_run_store(self._cluster, run.ref.namespace, manifest.spec.storage)
+            store: ObjectStore = MeasuredStore(opened.store, self._metrics)
+            run.opened = OpenRun(RunStore(store), opened.has_ca_bundle)
+        await asyncio.to_thread(run.opened.store.claim, manifest, run.generation)
+        return run.opened.store
+
+    def _judge(self, spec: RunSpec, view: StoreView, failures: tuple[Failure, ...], generation: int) -> Verdict:
+        return judge(
+            failures,
+            spec.failure_policy,
+            Observed(prepared=view.prepared, done=view.done, finalized=view.finalized),
+            generation=generation,
+            quarantined=len(view.quarantined),
+            now=time.time(),
+        )
+
+    async def _slow_starts(self, run: TrackedRun) -> list[Trouble]:
+        """Return why pods do not start, if there are such: wrong image, no node, no Secret."""
+        slow = [job for job in run.active if not job.ready and time.time() - job.created_at > SLOW_START_SECONDS]
+        now = asyncio.get_running_loop().time()
+        if not slow:
+            run.pod_trouble = None
+        elif now - run.pods_seen_at > PODS_SECONDS:
+            run.pods_seen_at = now
+            pods = await self._cluster.pods_of_job(slow[0].namespace, slow[0].name)
+            run.pod_trouble = next((trouble for trouble in map(trouble_of, reversed(pods)) if trouble), None)
+        return [("WorkersNotStarting", run.pod_trouble)] if run.pod_trouble else []
+
+    def _pause(self, run: TrackedRun, verdict: Verdict, troubles: list[Trouble]) -> float | None:
+        pauses = []
+        if run.active:
+            pauses.append(float(self._settings.poll_seconds))
+        if troubles:
+            pauses.append(TROUBLE_SECONDS)
+        if verdict.retry_at is not None:
+            pauses.append(max(0.0, verdict.retry_at - time.time()))
+        return min(pauses, default=None)
+
+    def _show(self, run: TrackedRun, status: RunStatus, spec: RunSpec) -> None:
+        ref = run.ref
+        jobs: Counter[tuple[Role, JobState]] = Counter(
+            (job.work.role, "running" if job.ready else "pending") for job in run.active
+        )
+        self._metrics.show(ref.namespace, ref.name, status, wanted=spec.search.children, jobs=jobs)
+        if run.opened:
+            self._metrics.count_results(ref.namespace, ref.name, run.opened.store.entries)
+
+    async def _tell(self, run: TrackedRun, status: RunStatus) -> float | None:
+        """Write the status and record events, if there is news; return the seconds to wait if it is too early."""
+        if status == run.status:
+            return None
+        loop = asyncio.get_running_loop()
+        early = run.written_at + self._settings.status_interval_seconds - loop.time()
+        if run.written_at and early > 0:
+            return early
+        events = transitions(run.status, status)
+        await self._cluster.write_status(run.ref, status.model_dump(mode="json", by_alias=True, exclude_none=True))
+        run.status, run.written_at = status, loop.time()
+        self._metrics.status_written()
+        for event in events:
+            await self._cluster.record(run.ref, event)
+        return 0.0 if run.is_over else None
+
+
+def _with(run: TrackedRun, standing: Standing, troubles: tuple[Trouble, ...]) -> Standing:
+    """Return ``standing`` with what is known of the Jobs, and with troubles."""
+    active = run.active
+    return replace(
+        standing, active_jobs=len(active), ready_jobs=sum(job.ready > 0 for job in active), troubles=troubles
+    )
+
+
+def _status_in(body: Body) -> RunStatus | None:
+    """Return the status that is written in the run; None if it has none, or one of another version."""
+    try:
+        return RunStatus.model_validate(body["status"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def _seconds_left(since: str | None, seconds: int | None) -> float | None:
+    """Return how long it is until so many seconds after an RFC 3339 time; None if either is not set."""
+    if since is None or seconds is None:
+        return None
+    return datetime.fromisoformat(since).timestamp() + seconds - time.time()

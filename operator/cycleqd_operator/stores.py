@@ -1,0 +1,95 @@
+"""How the operator comes to a run's store: with the credentials of the Secret that the manifest names."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cycleqd.api.run import Storage
+from cycleqd.errors import BadManifest, MissingInput
+from cycleqd.store import Credentials, ObjectStore, open_store
+from cycleqd_operator.cluster import Cluster, Gone
+from cycleqd_operator.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class OpenedStore:
+    """A run's store.
+
+    Attributes:
+        store: may be used from several threads; its calls block.
+        has_ca_bundle: whether the Secret brings certificates, which workers then need as a file.
+    """
+
+    store: ObjectStore
+    has_ca_bundle: bool
+
+
+async def open_run_store(cluster: Cluster, namespace: str, storage: Storage) -> OpenedStore:
+    """Open a run's store; no request is sent to it yet.
+
+    Without ``credentialsSecretName`` the operator's own environment or role is used.
+
+    Raises:
+        MissingInput: there is no such Secret, or it lacks the keys.
+        BadManifest: the URI is none of an S3 store; workers on several nodes share no folder with the operator.
+    """
+    if not storage.uri.startswith("s3://"):
+        raise BadManifest(f"spec.storage.uri is {storage.uri}, but on a cluster it has to be s3://BUCKET/PREFIX.")
+    name = storage.credentials_secret_name
+    if name is None:
+        return OpenedStore(open_store(storage.uri), has_ca_bundle=False)
+    where = f"The Secret {name} in the namespace {namespace}, which spec.storage.credentialsSecretName names,"
+    try:
+        secret = await cluster.secret(namespace, name)
+    except Gone as error:
+        keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        raise MissingInput(f"{where} does not exist: create it with {keys}, and the run goes on.") from error
+    missing = [key for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not secret.get(key)]
+    if missing:
+        raise MissingInput(f"{where} has no {' and no '.join(missing)}: add it, and the run goes on.")
+    bundle = secret.get("AWS_CA_BUNDLE")
+    credentials = Credentials(
+        access_key_id=secret["AWS_ACCESS_KEY_ID"],
+        secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
+        session_token=secret.get("AWS_SESSION_TOKEN") or None,
+        endpoint_url=secret.get("AWS_ENDPOINT_URL") or None,
+        region=secret.get("AWS_REGION") or None,
+        ca_bundle=_as_file(bundle) if bundle else None,
+    )
+    return OpenedStore(open_store(storage.uri, credentials), has_ca_bundle=bool(bundle))
+
+
+class MeasuredStore:
+    """An :class:`~cycleqd.store.ObjectStore` whose requests are measured."""
+
+    def __init__(self, store: ObjectStore, metrics: Metrics) -> None:
+        """Measure the requests to ``store``."""
+        self._store = store
+        self._metrics = metrics
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+        attribute = getattr(self._store, name)
+        if not callable(attribute):
+            return attribute
+
+        def measured(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+            with self._metrics.s3_request():
+                answer = attribute(*arguments, **options)
+                # A listing sends its requests while it is read.
+                return iter(list(answer)) if isinstance(answer, Iterator) else answer
+
+        return measured
+
+
+def _as_file(certificates: str) -> str:
+    """Return the path of a file with these certificates: boto3 reads them from files only."""
+    digest = hashlib.sha256(certificates.encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"cycleqd-ca-{digest}.pem"
+    if not path.exists():
+        path.write_text(certificates, encoding="utf-8")
+    return str(path)
