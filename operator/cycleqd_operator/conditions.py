@@ -7,7 +7,7 @@ condition is made from is :mod:`cycleqd_operator.standing`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
@@ -26,6 +26,9 @@ class Finding(NamedTuple):
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str
+
+
+UNREAD = Finding("Unknown", "NotObserved", "The run's store was not read yet.")
 
 
 @dataclass(frozen=True)
@@ -51,44 +54,61 @@ def bounded(text: str, limit: int = LONGEST_MESSAGE) -> str:
     return line.encode()[: limit - len("…".encode())].decode(errors="ignore").rstrip() + "…"
 
 
-def conditions(
+def findings(
     previous: RunStatus | None, standing: Standing, state: State, model_uri: str = ""
-) -> tuple[Condition, ...]:
-    """Return the conditions of a run in ``state``.
-
-    What a partial look cannot know stays as it was in ``previous``, with the generation it was computed from.
-    """
-    before = {condition.type: condition for condition in previous.conditions} if previous else {}
-    same_state = previous is not None and previous.state == state
-    findings: dict[ConditionType, Finding | None] = {
+) -> dict[ConditionType, Finding | None]:
+    """Return what a look says about each condition of a run in ``state``; None: what was known before still holds."""
+    breeding = _breeding(standing, state)
+    if breeding is None and previous is not None and previous.state != state:
+        breeding = UNREAD  # what it said of another state, for instance that the run is paused, holds no longer
+    return {
         "Prepared": _prepared(standing),
         "ExpertsEvaluated": _experts_evaluated(standing),
-        "Breeding": _breeding(standing, state),
+        "Breeding": breeding,
         "Succeeded": Finding("True" if state == "Succeeded" else "False", state, sentence(standing, state, model_uri)),
         "Failed": _failed(standing, state),
         "Degraded": _degraded(standing),
     }
-    return tuple(
-        _condition(kind, finding, before.get(kind), standing, keep=kind != "Breeding" or same_state)
-        for kind, finding in findings.items()
-    )
+
+
+def refusal(message: str) -> dict[ConditionType, Finding | None]:
+    """Return what is to be said of a run whose manifest cannot be read."""
+    failed = Finding("False", "Failed", message)
+    return {
+        "Prepared": None,
+        "ExpertsEvaluated": None,
+        "Breeding": failed,
+        "Succeeded": failed,
+        "Failed": Finding("True", "BadManifest", message),
+        "Degraded": None,
+    }
+
+
+def conditions(
+    previous: RunStatus | None, found: Mapping[ConditionType, Finding | None], generation: int, now: float
+) -> tuple[Condition, ...]:
+    """Return the conditions that follow from findings at Unix time ``now`` about a spec's ``generation``.
+
+    The time of the last transition moves with ``status`` only. What a look could not know stays as it was, with the
+    generation it was computed from.
+    """
+    before = {condition.type: condition for condition in previous.conditions} if previous else {}
+    return tuple(_condition(kind, finding, before.get(kind), generation, now) for kind, finding in found.items())
 
 
 def _condition(
-    kind: ConditionType, finding: Finding | None, before: Condition | None, standing: Standing, *, keep: bool
+    kind: ConditionType, finding: Finding | None, before: Condition | None, generation: int, now: float
 ) -> Condition:
-    if finding is None:
-        if before and keep:
-            return before
-        finding = Finding("Unknown", "NotObserved", "The run's store was not read yet.")
-    moved = before is None or before.status != finding.status
+    if finding is None and before is not None:
+        return before
+    status, reason, message = finding or UNREAD
     return Condition(
         type=kind,
-        status=finding.status,
-        reason=_reason(finding.reason),
-        message=bounded(finding.message),
-        last_transition_time=timestamp(standing.now) if before is None or moved else before.last_transition_time,
-        observed_generation=standing.generation,
+        status=status,
+        reason=_reason(reason),
+        message=bounded(message),
+        last_transition_time=before.last_transition_time if before and before.status == status else timestamp(now),
+        observed_generation=generation,
     )
 
 

@@ -87,12 +87,12 @@ class Metrics:
         shown.status, shown.wanted, shown.jobs = status, wanted, dict(jobs)
 
     def count_results(self, namespace: str, run: str, entries: Collection[Entry]) -> None:
-        """Take in the results of a run; those of an earlier call are not counted again.
+        """Take in the results of a run.
 
         Args:
             namespace: of the run.
             run: its name.
-            entries: all of its results in the order in which they were read, experts included.
+            entries: all of its results, experts included.
         """
         self._runs.run(namespace, run).count(entries)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -46,16 +47,19 @@ class ShownRun:
     jobs: Jobs = field(default_factory=dict)
     worker_seconds: float = 0.0
     evaluate_seconds: float = 0.0
-    evaluations: list[int] = field(default_factory=lambda: [0] * (len(EVALUATION_BUCKETS) + 1))
-    _seen: int = 0
+    evaluations: tuple[int, ...] = (0,) * (len(EVALUATION_BUCKETS) + 1)
 
     def count(self, entries: Collection[Entry]) -> None:
-        """Take in results; those of an earlier call stand first and are not counted again."""
-        for entry in itertools.islice(entries, self._seen, None):
-            self._seen += 1
-            self.worker_seconds += entry.seconds
-            self.evaluate_seconds += entry.evaluate_seconds
-            self.evaluations[bisect_left(EVALUATION_BUCKETS, entry.evaluate_seconds)] += 1
+        """Take in all results. They are added up anew when there are more: a store that was opened anew reorders them.
+
+        As results are never deleted, the sums never fall, as Prometheus expects of them.
+        """
+        if len(entries) <= sum(self.evaluations):
+            return
+        places = Counter(bisect_left(EVALUATION_BUCKETS, entry.evaluate_seconds) for entry in entries)
+        self.evaluations = tuple(places[place] for place in range(len(EVALUATION_BUCKETS) + 1))
+        self.worker_seconds = sum(entry.seconds for entry in entries)
+        self.evaluate_seconds = sum(entry.evaluate_seconds for entry in entries)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,16 @@ TERMINAL: frozenset[State] = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 QUARANTINED = "Quarantined"
 DAMAGED = "DamagedObjects"
-SEVERITY = ("SecretMissing", "StoreUnreachable", "MissingInput", "NameTaken", "WorkersNotStarting")
+SEVERITY = (
+    "SecretMissing",
+    "AccessDenied",
+    "StoreUnreachable",
+    "NoSpace",
+    "StorageInUse",
+    "MissingInput",
+    "NameTaken",
+    "WorkersNotStarting",
+)
 """Reasons that keep the whole run from going on, worst first; other ones follow, then what costs single children."""
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from cycleqd.api.run import RunSpec
-from cycleqd.api.status import Condition, RunStatus, RunTimings, TaskStatus
+from cycleqd.api.status import RunStatus, RunTimings, TaskStatus
 from cycleqd.fold import Population
-from cycleqd_operator.conditions import Event, bounded, conditions, timestamp, transitions
+from cycleqd_operator.conditions import Event, conditions, findings, refusal, timestamp, transitions
 from cycleqd_operator.standing import TERMINAL, Standing, Trouble, state_of
 
 __all__ = ["Event", "Standing", "Trouble", "changed", "next_status", "refused", "transitions"]
@@ -41,30 +41,6 @@ def next_status(previous: RunStatus | None, standing: Standing) -> RunStatus:
             "storage_uri": standing.storage_uri or base.storage_uri,
             "started_at": base.started_at or now,
             "finished_at": (base.finished_at or now) if state in TERMINAL else None,
-        }
-    )
-
-
-def refused(previous: RunStatus | None, generation: int, message: str, now: float) -> RunStatus:
-    """Return the status of a run whose manifest cannot be: nothing of it is known but that."""
-    failed = Condition(
-        type="Failed",
-        status="True",
-        reason="BadManifest",
-        message=bounded(message),
-        last_transition_time=timestamp(now),
-        observed_generation=generation,
-    )
-    base = previous or RunStatus()
-    others = tuple(condition for condition in base.conditions if condition.type != "Failed")
-    return base.model_copy(
-        update={
-            "observed_generation": generation,
-            "state": "Failed",
-            "conditions": (*others, failed),
-            "running": 0,
-            "started_at": base.started_at or timestamp(now),
-            "finished_at": timestamp(now),
         }
     )
 
