@@ -1,0 +1,107 @@
+"""What the chart makes, in a real API server: accepted without a warning, and with no more rights than it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cycleqd.crd import COPIES
+from tests.charts.helm import CHART, helm, render, settings
+from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
+
+pytestmark = pytest.mark.e2e
+
+VALUES = {
+    "default": [],
+    "cluster-wide-pair": ["watch.clusterWide=true", "replicas=2"],
+    "named-secrets": ["rbac.secretNames={s3-credentials}"],
+    "everything-set": [
+        "replicas=0",
+        "extraEnv[0].name=HTTPS_PROXY",
+        "extraEnv[0].value=proxy:3128",
+        "imagePullSecrets[0].name=pull",
+        "nodeSelector.disk=ssd",
+        "tolerations[0].operator=Exists",
+        "serviceAccount.annotations.a=b",
+        "podAnnotations.a=b",
+        "podLabels.team=a",
+        "resources.limits.cpu=2",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Kubectl:
+    return connect()
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace where pods below restricted Pod Security make kubectl warn."""
+    install_definition(kubectl, Path(__file__).parents[2] / next(iter(COPIES)))
+    with throwaway_namespace(kubectl, {"pod-security.kubernetes.io/warn": "restricted"}) as name:
+        yield name
+
+
+@pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in VALUES.items()])
+def test_the_api_server_accepts_every_object(kubectl: Kubectl, namespace: str, values: list[str]) -> None:
+    objects = list(render(*values, namespace=namespace).values())
+    assert kubectl.apply(objects, namespace, "--dry-run=server", "--force-conflicts") == (True, "")
+
+
+def test_the_notes_say_what_comes_next(kubectl: Kubectl, namespace: str) -> None:
+    # The definition is there already, from a file, and only its owner may install it.
+    answer = helm(
+        *("install", "evolve", str(CHART), "--namespace", namespace, "--dry-run=server"),
+        *settings("crds.install=false"),
+    )
+    notes = answer.partition("NOTES:")[2]
+    assert f"It serves the runs of: {namespace}\n" in notes
+    assert f"kubectl --namespace {namespace} rollout status deployment/evolve-cycleqd" in notes
+    assert "apply crds/cycleqd.dev_cycleqdruns.yaml" in notes
+
+
+@pytest.fixture(scope="module")
+def account(kubectl: Kubectl, namespace: str) -> str:
+    """The operator's account, with its real rights."""
+    objects = render("replicas=2", "crds.install=false", "rbac.secretNames={s3}", namespace=namespace)
+    rights = [body for (kind, _, _), body in objects.items() if kind != "Deployment"]
+    assert kubectl.apply(rights, namespace) == (True, "")
+    return f"system:serviceaccount:{namespace}:evolve-cycleqd"
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "allowed"),
+    [
+        ("list", "cycleqdruns.cycleqd.dev", True),
+        ("create", "cycleqdruns.cycleqd.dev", False),
+        ("patch", "cycleqdruns.cycleqd.dev/status", True),
+        ("create", "jobs.batch", True),
+        ("delete", "jobs.batch", True),
+        ("list", "pods", True),
+        ("create", "pods", False),
+        ("delete", "pods", False),
+        ("create", "events.events.k8s.io", True),
+        ("get", "secrets/s3", True),
+        ("get", "secrets/other", False),
+        ("list", "secrets", False),
+        ("update", "leases.coordination.k8s.io/evolve-cycleqd", True),
+        ("update", "leases.coordination.k8s.io/another", False),
+        ("create", "leases.coordination.k8s.io", True),
+        ("create", "rolebindings.rbac.authorization.k8s.io", False),
+    ],
+)
+def test_the_account_may_do_what_it_needs_and_nothing_else(
+    kubectl: Kubectl, namespace: str, account: str, verb: str, what: str, allowed: bool
+) -> None:
+    resource, _, sub = what.partition("/")
+    target = ["--subresource=status", resource] if sub == "status" else [what]
+    done = kubectl.run("auth", "can-i", verb, *target, "--namespace", namespace, f"--as={account}")
+    assert done.stdout.strip() == ("yes" if allowed else "no"), done.stderr
+
+
+def test_the_account_has_no_rights_elsewhere(kubectl: Kubectl, namespace: str, account: str) -> None:
+    done = kubectl.run("auth", "can-i", "list", "jobs.batch", "--namespace", "default", f"--as={account}")
+    assert done.stdout.strip() == "no", done.stderr
