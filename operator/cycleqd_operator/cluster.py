@@ -132,7 +132,7 @@ class Cluster:
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{run.name}.", "namespace": run.namespace},
+            "metadata": {"generateName": f"{run.name}-", "namespace": run.namespace},
             "regarding": {**reference, "uid": run.uid},
             "eventTime": now,
             "reportingController": "cycleqd-operator",

@@ -7,6 +7,7 @@ operator's first. Jobs are taken in before the store is read, so that a Job that
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ from cycleqd_operator.standing import Standing, Trouble
 from cycleqd_operator.status import next_status, refused
 from cycleqd_operator.stores import MeasuredStore, open_run_store
 from cycleqd_operator.tracked import Body, Fleet, OpenRun, TrackedRun
+
+logger = logging.getLogger(__name__)
 
 HOPELESS = (BadManifest, RunMismatch, UnsupportedHere, BadData)
 """What a store says that no waiting helps against; anything else degrades the run until it is better."""
@@ -251,7 +254,11 @@ class Reconciler:
         run.status, run.written_at = status, loop.time()
         self._metrics.status_written()
         for event in events:
-            await self._cluster.record(run.ref, event)
+            logger.info("%s/%s: %s: %s", run.ref.namespace, run.ref.name, event.reason, event.message)
+            try:
+                await self._cluster.record(run.ref, event)
+            except CycleQDError as error:  # the status tells the same: nothing is repeated for an event's sake
+                logger.warning("%s/%s: %s", run.ref.namespace, run.ref.name, error)
         return 0.0 if run.is_over else None
 
 

@@ -37,6 +37,8 @@ class Credentials:
     """None: ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, or Amazon's."""
     region: str | None = None
     """None: ``AWS_DEFAULT_REGION`` or the profile's."""
+    ca_bundle: str | None = None
+    """File with the certificates that the endpoint's is checked against. None: ``AWS_CA_BUNDLE`` or the usual ones."""
 
 
 class ObjectStore(Protocol):
