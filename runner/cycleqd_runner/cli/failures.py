@@ -8,6 +8,7 @@ code  meaning
 2     a person has to change something: the input, the credentials, the disk, the network
 75    trying the same command again may help
 130   interrupted by Ctrl-C; the same command goes on
+143   a worker was told to stop (SIGTERM)
 ====  =========================================================================================
 """
 
@@ -20,7 +21,16 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from cycleqd.errors import EXIT_BAD_INPUT, EXIT_TRY_AGAIN, CycleQDError, NoSpace, PermanentError, StoreUnreachable
+from cycleqd.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_TRY_AGAIN,
+    CycleQDError,
+    NoSpace,
+    PermanentError,
+    StoreUnreachable,
+    UnsupportedHere,
+)
+from cycleqd_runner.ending import memory_sentence
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
@@ -49,6 +59,13 @@ def worker_exit_code(error: CycleQDError) -> int:
     return EXIT_BAD_INPUT if isinstance(error, PermanentError) else EXIT_TRY_AGAIN
 
 
+def missing_package(error: Exception) -> UnsupportedHere | None:
+    """Return what to say if ``error`` is that a package of the extra ``runner`` is not installed."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in OPTIONAL:
+        return UnsupportedHere(f"This command needs {error.name}, which is missing: install cycleqd[runner].")
+    return None
+
+
 def complain(message: str) -> None:
     """Write one sentence to standard error, on one line."""
     typer.echo(" ".join(message.split()), err=True)
@@ -69,10 +86,11 @@ def guarded(
             _leave(error, "Interrupted; what was finished is kept, and the same command goes on.", EXIT_INTERRUPTED)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
+        except MemoryError as error:
+            _leave(error, memory_sentence(error), EXIT_TRY_AGAIN)
         except Exception as error:  # noqa: BLE001 - nobody retries: what is left becomes a readable sentence
-            if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in OPTIONAL:
-                missing = f"This command needs {error.name}, which is missing: install cycleqd[runner]."
-                _leave(error, missing, EXIT_BAD_INPUT)
+            if missing := missing_package(error):
+                _leave(error, str(missing), EXIT_BAD_INPUT)
             text = f"cycleqd made a mistake ({type(error).__name__}: {error}): run `cycleqd --debug` and report it."
             _leave(error, text, EXIT_BUG)
 

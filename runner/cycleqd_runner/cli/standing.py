@@ -11,8 +11,8 @@ from cycleqd.api import RunSpec
 from cycleqd.fold import Population
 from cycleqd.log import ResultLog
 from cycleqd.plan import Observed, Phase, plan
-from cycleqd.report import is_finalized
 from cycleqd.records import Record
+from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
 from cycleqd_runner.cli.opening import OpenedRun
 from cycleqd_runner.cli.texts import activity

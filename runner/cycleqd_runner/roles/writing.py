@@ -10,24 +10,26 @@ from cycleqd import keys
 from cycleqd.errors import BadData
 from cycleqd.records import Result, Transcript, read_result
 from cycleqd.store import ObjectStore
+from cycleqd_runner.ending import WRITING
 
 
 def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Transcript]) -> bool:
-    """Write the successful transcripts and then the result.
+    """Write the successful transcripts and then the result; a worker that has to stop does it after that.
 
     Returns:
         Whether this was the first result of that individual and evaluation; a later one changes nothing.
     """
     lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
-    store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
     key, data = keys.result(result.id, result.evaluation), result.model_dump_json().encode()
-    if store.put_once(key, data):
-        return True
-    try:
-        read_result(store.get(key), key)
-    except BadData:
-        store.put(key, data)  # write-once protects results; what is none would keep its child from ever being done
-        return True
+    with WRITING:
+        store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
+        if store.put_once(key, data):
+            return True
+        try:
+            read_result(store.get(key), key)
+        except BadData:
+            store.put(key, data)  # write-once protects results; what is none would keep its child from being done
+            return True
     return False
 
 
