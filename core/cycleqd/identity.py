@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from cycleqd import __version__, keys
 from cycleqd.api import CycleQDRun, RunSpec
@@ -91,6 +93,24 @@ def read_spec(store: ObjectStore) -> RunSpec:
     """Return the spec as the executor or the operator last recorded it."""
     read_identity(store)
     return RunSpec.model_validate_json(store.get(keys.SPEC))
+
+
+class _Recorded(Record):
+    """What workers look at again and again in the recorded spec, whichever version wrote the rest of it."""
+
+    desired_state: Annotated[str, Field(alias="desiredState")]
+
+
+def read_desired_state(store: ObjectStore) -> str:
+    """Return ``desiredState`` of the spec as it was last recorded. One request.
+
+    Raises:
+        BadData: the recorded spec is damaged.
+    """
+    try:
+        return _Recorded.model_validate_json(store.get(keys.SPEC)).desired_state
+    except ValueError as error:
+        raise BadData(f"{keys.SPEC} in {store.uri} is damaged: restore it by starting the run again.") from error
 
 
 def _first_difference(before: object, now: object, path: str = "spec") -> tuple[str, object, object] | None:

@@ -184,6 +184,10 @@ class LocalRun:
             worker.task = worker.work = None
             if worker.process.returncode is not None:
                 self._workers.remove(worker)
+            if outcome.drained:
+                raise PermanentError(
+                    "The run's desiredState was changed by another command: run this one again once it is Running."
+                )
             if not outcome.ok:
                 self._failed(work, outcome)
 

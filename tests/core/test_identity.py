@@ -7,8 +7,8 @@ import pytest
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
-from cycleqd.errors import BadData, RunMismatch
-from cycleqd.identity import claim, read_identity, read_spec
+from cycleqd.errors import BadData, MissingObject, RunMismatch
+from cycleqd.identity import claim, read_desired_state, read_identity, read_spec
 from cycleqd.store import FolderStore
 from tests.core.test_manifest import document
 
@@ -48,3 +48,16 @@ def test_a_store_without_an_identity_is_no_run(tmp_path: Path, damage: bytes | N
         store.put(keys.RUN, damage)
     with pytest.raises(BadData, match=r"run\.json"):
         read_identity(store)
+
+
+def test_the_desired_state_is_read_whatever_else_a_newer_version_recorded(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with pytest.raises(MissingObject):
+        read_desired_state(store)
+    claim(store, run())
+    assert read_desired_state(store) == "Running"
+    store.put(keys.SPEC, b'{"desiredState": "Hibernating", "newField": 3}')
+    assert read_desired_state(store) == "Hibernating"
+    store.put(keys.SPEC, b"{")
+    with pytest.raises(BadData, match=r"spec\.json in .* is damaged"):
+        read_desired_state(store)

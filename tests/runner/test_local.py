@@ -109,6 +109,12 @@ def test_a_finished_run_starts_no_worker(tmp_path: Path) -> None:
     assert notes.most_running == 0
 
 
+def test_a_run_that_another_command_paused_ends(tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="desiredState was changed by another command"):
+        execute(tmp_path / "run", "drains", "5", search={"children": 6})
+    assert FolderStore(tmp_path / "run").exists(keys.result(4))
+
+
 def test_finishing_early_reports_what_there_is(tmp_path: Path) -> None:
     notes = execute(tmp_path / "run", search={"children": 50}, desiredState="Finished")
     assert notes.phases[-2:] == ["Finalizing", "Succeeded"]

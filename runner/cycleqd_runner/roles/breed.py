@@ -2,6 +2,8 @@
 
 A child's genome is written before it is scored. Whoever takes over after a crash, or races, finds it and scores the
 same child, so that one id never means two genomes.
+
+Before each child the worker looks whether the run is still Running; if not, it stops there (it *drains*).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from cycleqd import keys
 from cycleqd.cycle import child_id
 from cycleqd.emitter import Emitter, Paper, Proposal
 from cycleqd.fold import Population
+from cycleqd.identity import read_desired_state
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
 from cycleqd_runner.roles.writing import write_result
@@ -24,20 +27,26 @@ POLL_SECONDS = 0.2
 """How often a strict run looks whether the results it waits for have come; a LIST costs far less than a child."""
 
 
-async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
+async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
     """Breed and score the children with these ids; those that have a result are skipped.
 
     Args:
         session: of this worker.
         ids: ascending.
         sandbox: for model-written code.
+
+    Returns:
+        False: children are left, because the run's desired state is no longer Running.
     """
     emitter: Emitter = Paper(session.spec, session.layout)
     for individual in ids:
         start = time.perf_counter()
-        population = await _population_for(session, individual)
+        session.log.refresh()
         if individual in session.log.done:
             continue
+        population = await _population_for(session, individual)
+        if population is None:
+            return False
         waited = time.perf_counter()
         proposal = _propose(session, emitter, individual, population)
         bred = time.perf_counter()
@@ -62,6 +71,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> None:
             versions={**session.versions, "sandbox": sandbox.name},
         )
         write_result(session.store, result, assessment.transcripts)
+    return True
 
 
 def _propose(session: Session, emitter: Emitter, individual: int, population: Population) -> Proposal:
@@ -74,13 +84,17 @@ def _propose(session: Session, emitter: Emitter, individual: int, population: Po
     return Proposal.load(session.store.get(key), session.layout)
 
 
-async def _population_for(session: Session, individual: int) -> Population:
-    """Return what a child may see: all results, or in strict runs those with an id below its own minus the lag."""
+async def _population_for(session: Session, individual: int) -> Population | None:
+    """Return what a child may see: all results, or in strict runs those with an id below its own minus the lag.
+
+    Strict runs wait for them, but not while the run is paused or ends: then nobody may breed them. None: it does.
+    """
     search, n_experts = session.spec.search, session.n_experts
     horizon = max(n_experts, individual - search.lag) if search.strict else None
     needed = set(range(child_id(1, n_experts), horizon)) if horizon is not None else set()
-    session.log.refresh()
-    while not needed <= session.log.done:
+    while read_desired_state(session.store) == "Running":
+        if needed <= session.log.done:
+            return session.population(below=horizon)
         await asyncio.sleep(POLL_SECONDS)
         session.log.refresh()
-    return session.population(below=horizon)
+    return None

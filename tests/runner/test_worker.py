@@ -1,0 +1,94 @@
+"""Workers as Jobs start them, on a tiny run: draining, and being stopped in the middle of a block."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cycleqd import keys
+from cycleqd.identity import claim
+from cycleqd.manifest import load_manifest
+from cycleqd.orders import Order, Outcome
+from cycleqd.store import FolderStore
+from cycleqd_runner.worker import run_once
+from tests.runner.models import save_adapter, save_llama
+from tests.runner.runs import COMMAND, wait_until, write_manifest
+from tests.runner.test_ending import running, terminate
+from tests.runner.test_run import tiny_spec
+
+DONE, DRAINED = Outcome(ok=True), Outcome(ok=True, drained=True)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose experts are evaluated."""
+    folder = tmp_path_factory.mktemp("tiny")
+    base = save_llama(folder / "base")
+    experts = {name: save_adapter(base, folder / name, seed) for seed, name in enumerate(("a", "b"))}
+    run = load_manifest(write_manifest(folder / "tiny.yaml", tiny_spec(folder, experts, base)))
+    store = FolderStore(folder / "run")
+    claim(store, run)
+    for order in (Order(role="prepare", subject="a"), Order(role="prepare", subject="b")):
+        assert run_once(store, order) == DONE
+    assert run_once(store, Order(role="evaluate", ids=(0, 1))) == DONE
+    return folder
+
+
+@pytest.fixture
+def tiny(evaluated: Path, tmp_path: Path) -> FolderStore:
+    """A copy of its store."""
+    shutil.copytree(evaluated / "run", tmp_path / "run")
+    return FolderStore(tmp_path / "run")
+
+
+def want(store: FolderStore, evaluated: Path, state: str) -> None:
+    """Record another desired state, as the operator does."""
+    run = load_manifest(evaluated / "tiny.yaml")
+    claim(store, run.model_copy(update={"spec": run.spec.model_copy(update={"desired_state": state})}))
+
+
+def breed(store: FolderStore, *ids: int) -> Outcome:
+    return run_once(store, Order(role="breed", ids=ids))
+
+
+def results_in(store: FolderStore) -> list[str]:
+    return list(store.list(keys.RESULTS))
+
+
+@pytest.mark.parametrize("state", ["Paused", "Suspended", "Finished", "Cancelled"])
+def test_a_worker_drains_when_the_run_is_not_running(tiny: FolderStore, evaluated: Path, state: str) -> None:
+    before = results_in(tiny)
+    want(tiny, evaluated, state)
+    assert breed(tiny, 2, 3) == DRAINED
+    assert results_in(tiny) == before
+    assert not tiny.exists(keys.genome(2)), "not even begun"
+
+
+def test_a_worker_that_was_paused_within_its_block_keeps_what_it_did(
+    tiny: FolderStore, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_once = FolderStore.put_once
+
+    def pausing(store: FolderStore, key: str, data: bytes) -> bool:
+        if key == keys.result(2):
+            want(tiny, evaluated, "Paused")
+        return put_once(store, key, data)
+
+    monkeypatch.setattr(FolderStore, "put_once", pausing)
+    assert breed(tiny, 2, 3) == DRAINED
+    assert results_in(tiny) == [keys.result(individual) for individual in (0, 1, 2)]
+    monkeypatch.undo()
+    assert breed(tiny, 2) == DONE, "there is nothing left to stop before"
+    want(tiny, evaluated, "Running")
+    assert breed(tiny, 2, 3) == DONE
+    assert tiny.exists(keys.result(3))
+
+
+def test_a_worker_is_stopped_within_its_block(tiny: FolderStore) -> None:
+    with running(*COMMAND, "worker", "breed", "--run", tiny.uri, "--ids", "2-100000") as worker:
+        wait_until(lambda: tiny.exists(keys.result(4)) or worker.poll() is not None)
+        code, printed = terminate(worker)
+    assert (code, "Traceback" in printed) == (143, False), printed
+    assert [keys.parse_result(key) for key in results_in(tiny)] == [(n, 0) for n in range(len(results_in(tiny)))]
