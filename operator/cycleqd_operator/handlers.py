@@ -6,6 +6,8 @@ coroutines, because kopf runs plain functions in threads.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -19,6 +21,14 @@ from cycleqd_operator.tracked import Body
 
 WATCH_SECONDS = 120
 """The server ends a watch after so long and kopf begins another: a connection that died silently is not missed long."""
+
+
+class _ForEver:
+    """Seconds between tries to reach an API server that is away: more and more, up to half a minute, without end."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (1, 2, 4, 8, 16)
+        yield from itertools.repeat(30)
 
 
 def registry(supervisor: Supervisor) -> kopf.OperatorRegistry:
@@ -55,4 +65,5 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = WATCH_SECONDS + 30
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _ForEver()
     return settings

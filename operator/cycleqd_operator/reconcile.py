@@ -27,6 +27,7 @@ from cycleqd_operator.cluster import Cluster
 from cycleqd_operator.conditions import transitions
 from cycleqd_operator.ended_jobs import failure_of
 from cycleqd_operator.hands import Hands
+from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
 from cycleqd_operator.pod_view import trouble_of
 from cycleqd_operator.removal import protect, remove
@@ -212,7 +213,7 @@ class Reconciler:
 
     async def _slow_starts(self, run: TrackedRun) -> list[Trouble]:
         """Return why pods do not start, if there are such: wrong image, no node, no Secret."""
-        slow = [job for job in run.active if not job.ready and time.time() - job.created_at > SLOW_START_SECONDS]
+        slow = [job for job in run.active if not job.ready and not job.suspended and _age(job) > SLOW_START_SECONDS]
         now = asyncio.get_running_loop().time()
         if not slow:
             run.pod_trouble = None
@@ -260,6 +261,10 @@ class Reconciler:
             except CycleQDError as error:  # the status tells the same: nothing is repeated for an event's sake
                 logger.warning("%s/%s: %s", run.ref.namespace, run.ref.name, error)
         return 0.0 if run.is_over else None
+
+
+def _age(job: JobView) -> float:
+    return time.time() - job.created_at
 
 
 def _with(run: TrackedRun, standing: Standing, troubles: tuple[Trouble, ...]) -> Standing:
