@@ -105,6 +105,15 @@ def test_a_client_without_credentials_of_its_own_takes_the_environments(
     assert s3.open().get("a") == b"1"
 
 
+def test_stores_share_what_is_large(s3: S3Harness) -> None:
+    first, same = (S3Store(s3.bucket, prefix, s3.credentials) for prefix in ("a", "b"))
+    other = S3Store(s3.bucket, "a", replace(s3.credentials, secret_access_key="another"))
+    assert same._client is first._client
+    assert other._client is not first._client
+    assert other._client._loader is first._client._loader
+    assert S3Store(s3.bucket, "a", s3.credentials, attempts=1)._client is not first._client
+
+
 def test_a_write_whose_answer_got_lost_is_there(s3: S3Harness) -> None:
     """The repetition meets its own object: False, "it is there", is all that can be known."""
     with proxy_to(s3.endpoint) as proxy:
