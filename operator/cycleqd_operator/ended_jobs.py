@@ -8,7 +8,7 @@ from cycleqd.failures import Failure
 from cycleqd.orders import Outcome
 from cycleqd_operator.cluster import Cluster
 from cycleqd_operator.job_view import JobView
-from cycleqd_operator.pod_view import node_of, outcome_of
+from cycleqd_operator.pod_view import outcome_of
 from cycleqd_operator.run_store import StoreView
 
 
@@ -37,6 +37,6 @@ async def failure_of(cluster: Cluster, job: JobView, view: StoreView) -> Failure
         permanent=outcome.permanent,
         message=outcome.message or "The worker ended as if all was well, but its results are missing.",
         generation=job.generation,
-        node=node_of(pods[-1]) if pods else "",
+        node=str(pods[-1]["spec"].get("nodeName") or "") if pods else "",
         at=job.ended_at or time.time(),
     )

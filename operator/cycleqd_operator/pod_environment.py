@@ -12,8 +12,13 @@ Body = dict[str, Any]
 
 REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Keys without which a storage Secret is of no use."""
-OPTIONAL_KEYS = ("AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", "HF_TOKEN")
-"""Keys that a storage Secret may have."""
+OPTIONAL_KEYS = {
+    "AWS_SESSION_TOKEN": "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL",
+    "AWS_REGION": "AWS_DEFAULT_REGION",  # the only name that boto3 knows
+    "HF_TOKEN": "HF_TOKEN",
+}
+"""Keys that a storage Secret may have, and the variables that they become."""
 
 STORE_PREFIX = "AWS_"
 """Variables that decide which store a worker writes to. Were they the template's, operator and worker could differ."""
@@ -33,8 +38,8 @@ def environment(spec: RunSpec, *, has_ca_bundle: bool) -> list[Body]:
     variables.append({"name": "OMP_NUM_THREADS", **_threads(spec)})
     secret = spec.storage.credentials_secret_name
     if secret:
-        variables += [_from_secret(secret, key) for key in REQUIRED_KEYS]
-        variables += [_from_secret(secret, key, optional=True) for key in OPTIONAL_KEYS]
+        variables += [_from_secret(key, secret, key) for key in REQUIRED_KEYS]
+        variables += [_from_secret(name, secret, key, optional=True) for key, name in OPTIONAL_KEYS.items()]
     if secret and has_ca_bundle:
         variables.append({"name": "AWS_CA_BUNDLE", "value": CA_BUNDLE_PATH})
     return variables
@@ -64,8 +69,8 @@ def _threads(spec: RunSpec) -> Body:
     return {"valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
 
 
-def _from_secret(secret: str, key: str, *, optional: bool = False) -> Body:
+def _from_secret(name: str, secret: str, key: str, *, optional: bool = False) -> Body:
     reference: Body = {"name": secret, "key": key}
     if optional:
         reference["optional"] = True
-    return {"name": key, "valueFrom": {"secretKeyRef": reference}}
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}
