@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from cycleqd.errors import EXIT_BAD_INPUT
 from cycleqd.orders import Outcome
+from cycleqd_operator.job_view import JobView
 from cycleqd_operator.pods import CONTAINER
 
 Pod = Mapping[str, Any]
@@ -17,27 +19,35 @@ Pod = Mapping[str, Any]
 LONGEST_QUOTE = 400
 """Characters of a log line or of Kubernetes' own words that a message repeats: it ends up in the run's status."""
 
+STUCK_SECONDS = 60.0
+"""Beyond its time, a pod that is stopping is not just slow."""
+
+NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
+"""Kubernetes' reasons for a container that ended before it ran."""
+
+_NO_COMMAND = re.compile("no such file|not found|permission denied|exec format error", re.IGNORECASE)
+
 MEMORY_ADVICE = (
     "give it more with spec.workers.template.resources.limits.memory, or let it hold less with "
     "spec.engine.args.maxBatchTokens"
 )
 
 
-def node_of(pod: Pod) -> str:
-    """Return the node that a pod was placed on, or nothing."""
-    return str((pod.get("spec") or {}).get("nodeName") or "")
-
-
 def outcome_of(pod: Pod) -> Outcome:
     """Return how a pod's worker ended, in its own words if it had time to say them.
 
-    A worker that died without a word has no ``kind``; its message ends with the exit code.
+    A worker that died without a word has no ``kind``. One that never ran has Kubernetes' reason for that as its kind:
+    no child is to blame.
     """
     status = pod.get("status") or {}
     ended = (_container(pod).get("state") or {}).get("terminated")
-    if status.get("reason") or ended is None:  # the pod was ended, not the worker: evicted, too old, refused by a node
+    if ended is None:
+        return Outcome(ok=False, kind=status.get("reason") or "WorkerLost", message=_pod_end(pod))
+    if status.get("reason"):  # evicted, or too old: the node ended the pod, and the container's own end says less
         return Outcome(ok=False, message=_pod_end(pod))
-    code = ended.get("exitCode", -1)
+    code, reason = ended.get("exitCode", -1), ended.get("reason") or "Error"
+    if reason in NOT_STARTED:
+        return _not_started(pod, reason, _quote(ended.get("message") or ""))
     told = _told(ended.get("message") or "")
     if code == 0:
         return Outcome(ok=True, drained=told is not None and told.drained)
@@ -46,18 +56,49 @@ def outcome_of(pod: Pod) -> Outcome:
     return Outcome(ok=False, permanent=code == EXIT_BAD_INPUT, message=_death(ended, code, told))
 
 
+def trouble_of_job(job: JobView, pods: Sequence[Pod], now: float) -> str | None:
+    """Return in one sentence why a Job that should run by now does not, and what to do; None if nothing is wrong.
+
+    Args:
+        job: that has been active for a while, without a worker that runs.
+        pods: its pods.
+        now: Unix time in seconds.
+    """
+    if job.suspended:
+        return f"The Job {job.name} is suspended: it starts when its queue, or whoever suspended it, lets it."
+    if not pods:
+        return (
+            f"Kubernetes makes no pod for the Job {job.name}; kubectl describe job {job.name} says why, "
+            "for example a quota, or a service account or class that does not exist."
+        )
+    troubles = [_stuck(pod, now) or trouble_of(pod) for pod in reversed(pods)]
+    return next((trouble for trouble in troubles if trouble), None)
+
+
 def trouble_of(pod: Pod) -> str | None:
     """Return in one sentence why a pod that should run by now does not, and what to do; None if it runs or has ended.
 
     Kubernetes goes on trying by itself: once the cause is gone, the pod starts.
     """
-    status = pod.get("status") or {}
-    if status.get("phase", "Pending") not in ("Pending", "Running") or "deletionTimestamp" in pod["metadata"]:
+    phase = (pod.get("status") or {}).get("phase", "Pending")
+    if phase not in ("Pending", "Running") or "deletionTimestamp" in pod["metadata"]:
         return None
-    who = f"The pod {pod['metadata']['name']}"
     for reason, message in _obstacles(pod):
-        return f"{who} {_explain(reason, _quote(message), pod)}"
+        return f"The pod {pod['metadata']['name']} {_explain(reason, _quote(message), pod)}"
     return None
+
+
+def _stuck(pod: Pod, now: float) -> str | None:
+    """Return that a pod does not go although its time is over: its node does not answer."""
+    metadata = pod["metadata"]
+    until = metadata.get("deletionTimestamp")
+    if until is None or now < datetime.fromisoformat(until).timestamp() + STUCK_SECONDS:
+        return None
+    node = pod["spec"].get("nodeName", "")
+    return (
+        f"The pod {metadata['name']} should have stopped at {until}, but its node {node} does not say that it has: "
+        f"if the node is lost, delete it with kubectl delete node {node}, and the work is done elsewhere."
+    )
 
 
 def _container(pod: Pod) -> Mapping[str, Any]:
@@ -85,12 +126,21 @@ def _death(ended: Mapping[str, Any], code: int, told: Outcome | None) -> str:
     return f"{last} {how}" if last else f"The worker died without a word {how}."
 
 
+def _not_started(pod: Pod, reason: str, message: str) -> Outcome:
+    """Return the outcome of a container that could not be started. If its image lacks the command, it never can be."""
+    words = f"The image {_image(pod)} could not be started ({reason}: {message}): check spec.workers.image."
+    return Outcome(ok=False, kind=reason, permanent=bool(_NO_COMMAND.search(message)), message=words)
+
+
 def _pod_end(pod: Pod) -> str:
     status = pod.get("status") or {}
-    reason, message = status.get("reason"), _quote(status.get("message") or "")
-    if not reason:
-        return f"The pod {pod['metadata']['name']} ended before its worker could say how."
-    return f"The pod {pod['metadata']['name']} was ended by Kubernetes ({': '.join(filter(None, [reason, message]))})."
+    said = _joined(status.get("reason") or "", _quote(status.get("message") or ""))
+    name = pod["metadata"]["name"]
+    return f"Kubernetes ended the pod {name} ({said})." if said else f"The pod {name} ended without a word."
+
+
+def _image(pod: Pod) -> str:
+    return next((str(each["image"]) for each in pod["spec"]["containers"] if each["name"] == CONTAINER), "")
 
 
 def _obstacles(pod: Pod) -> Iterator[tuple[str, str]]:
@@ -122,20 +172,19 @@ def _explain(reason: str, message: str, pod: Pod) -> str:
             "spec.workers.template (resources, nodeSelector, tolerations, affinity)."
         )
     if "Image" in reason:
-        image = next((c["image"] for c in pod["spec"]["containers"] if c["name"] == CONTAINER), "")
         return (
-            f"cannot get the image {image} ({': '.join(filter(None, [reason, message]))}): check spec.workers.image "
+            f"cannot get the image {_image(pod)} ({_joined(reason, message)}): check spec.workers.image "
             "and spec.workers.template.imagePullSecrets."
         )
     if reason == "CreateContainerConfigError":
         return _missing_config(message, pod["metadata"].get("namespace", ""))
     if reason == "NoVolumes":
-        wanted = ", ".join(_volume_sources(pod)) or "none from outside the pod"
+        wanted = ", ".join(_volume_sources(pod)) or "none from outside"
         return (
-            f"waits for its volumes or its network (volumes: {wanted}): see the events that "
-            f"kubectl describe pod {pod['metadata']['name']} shows."
+            f"waits for its volumes ({wanted}) or its network: create what is missing; "
+            f"kubectl describe pod {pod['metadata']['name']} names it."
         )
-    return f"cannot start its worker ({': '.join(filter(None, [reason, message]))}): look at it with kubectl describe."
+    return f"cannot start its worker ({_joined(reason, message)}): look at it with kubectl describe."
 
 
 def _missing_config(message: str, namespace: str) -> str:
@@ -158,6 +207,10 @@ def _volume_sources(pod: Pod) -> Iterator[str]:
             yield f"ConfigMap {volume['configMap'].get('name')}"
         elif "persistentVolumeClaim" in volume:
             yield f"PersistentVolumeClaim {volume['persistentVolumeClaim'].get('claimName')}"
+
+
+def _joined(reason: str, message: str) -> str:
+    return ": ".join(filter(None, [reason, message]))
 
 
 def _quote(text: str) -> str:
