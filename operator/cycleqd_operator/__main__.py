@@ -61,12 +61,12 @@ async def _operate(settings: Settings) -> None:
         nonlocal leading
         leading = True
         metrics.set_leader(leads=True)
-        await _first_look(supervisor)
+        await _first_look(cluster, supervisor)
         heartbeat = asyncio.create_task(supervisor.keep_in_step())
         try:
             await kopf.operator(
                 registry=registry(supervisor),
-                settings=kopf_settings(),
+                settings=kopf_settings(clusterwide=not settings.namespaces),
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
@@ -83,10 +83,11 @@ async def _operate(settings: Settings) -> None:
         await api.close()  # type: ignore[no-untyped-call]
 
 
-async def _first_look(supervisor: Supervisor) -> None:
-    """Know all Jobs before the first run is looked at, so that none is planned a second time."""
+async def _first_look(cluster: Cluster, supervisor: Supervisor) -> None:
+    """Wait for the definition of runs, and know all Jobs before the first run is looked at: none is planned twice."""
     while True:
         try:
+            await cluster.check_definition()
             await supervisor.resync()
         except TemporaryError as error:
             logger.warning("%s It is asked again in %s s.", error, FIRST_RETRY_SECONDS)

@@ -63,6 +63,19 @@ class Cluster:
         """Use a connected client. No request is sent yet."""
         self._api = api
 
+    async def check_definition(self) -> None:
+        """Make sure that the server knows what a CycleQDRun is.
+
+        Raises:
+            ClusterUnreachable: not yet, or it cannot be asked.
+        """
+        try:
+            await self._request("GET", f"/apis/{GROUP}/{VERSION}")
+        except Gone as error:
+            raise ClusterUnreachable(
+                f"The cluster knows no {KIND} ({GROUP}/{VERSION}): install the CustomResourceDefinition."
+            ) from error
+
     async def create_job(self, job: Body) -> Body:
         """Create a Job and return it as the server holds it. Raises :class:`NameTaken`, :class:`Refused`."""
         return await self._request("POST", _jobs(job["metadata"]["namespace"]), job)

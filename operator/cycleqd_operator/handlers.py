@@ -56,9 +56,10 @@ def registry(supervisor: Supervisor) -> kopf.OperatorRegistry:
     return handlers
 
 
-def kopf_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings."""
+def kopf_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
+    """Return kopf's settings. Only an operator for all namespaces may watch definitions come and go."""
     settings = kopf.OperatorSettings()
+    settings.scanning.disabled = not clusterwide
     settings.posting.enabled = False  # events are ours: one per transition
     settings.watching.label_selectors["batch", "v1", "jobs"] = SELECTOR
     settings.watching.server_timeout = WATCH_SECONDS
