@@ -73,7 +73,6 @@ async def _operate(settings: Settings) -> None:
             )
         finally:
             heartbeat.cancel()
-            await supervisor.stop()
 
     web = await serve(settings.port, metrics, lambda: supervisor.last_pass if leading else time.monotonic())
     try:

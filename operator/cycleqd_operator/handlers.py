@@ -53,6 +53,10 @@ def registry(supervisor: Supervisor) -> kopf.OperatorRegistry:
         if job:
             supervisor.see_job(job, deleted=event["type"] == "DELETED")
 
+    @kopf.on.cleanup(registry=handlers)
+    async def end(**_: object) -> None:
+        await supervisor.stop()  # or kopf waits five seconds for tasks that it does not know
+
     return handlers
 
 
