@@ -15,8 +15,7 @@ NAMESPACED = {
     ("cycleqd.dev", "cycleqdruns/finalizers", ()): {"update"},
     ("batch", "jobs", ()): {"get", "list", "watch", "create", "delete"},
     ("", "pods", ()): {"get", "list"},
-    ("", "events", ()): {"create", "patch"},
-    ("events.k8s.io", "events", ()): {"create", "patch"},
+    ("events.k8s.io", "events", ()): {"create"},
     ("", "secrets", ()): {"get"},
 }
 CLUSTER_WIDE = {**NAMESPACED, ("apiextensions.k8s.io", "customresourcedefinitions", ()): {"list", "watch"}}
