@@ -97,5 +97,10 @@ class ResultLog:
 
     def population(self, n_experts: int, grid: Grid, below: int | None = None) -> Population:
         """Return the fold of all results, or of those with an id below ``below``."""
-        chosen = [entry for entry in self.entries.values() if below is None or entry.id < below]
+        chosen = []
+        for key, entry in self.entries.items():
+            if entry.scores is not None and len(entry.scores) != n_experts:  # there is one task per expert
+                self.damaged[key] = f"The object {key} has {len(entry.scores)} scores for {n_experts} tasks."
+            elif below is None or entry.id < below:
+                chosen.append(entry)
         return fold(chosen, n_experts, grid)

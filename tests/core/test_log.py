@@ -121,6 +121,15 @@ def test_an_unscored_result_is_done_but_in_no_archive(store: CountingStore) -> N
     assert log.population(3, GRID).ids.tolist() == [0, 1, 2]
 
 
+def test_a_result_of_another_run_is_reported_and_in_no_archive(store: CountingStore) -> None:
+    _write(store, 0, 1, 2)
+    store.put_once(keys.result(3), make_result(3, [0.5, 0.5]).model_dump_json().encode())
+    log = ResultLog(store)
+    log.refresh()
+    assert log.population(3, GRID).ids.tolist() == [0, 1, 2]
+    assert log.damaged == {keys.result(3): f"The object {keys.result(3)} has 2 scores for 3 tasks."}
+
+
 def test_below_hides_later_ids(store: CountingStore) -> None:
     _write(store, *range(8))
     log = ResultLog(store)
