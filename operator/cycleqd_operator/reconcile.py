@@ -96,7 +96,7 @@ class Reconciler:
         await protect(self._cluster, run)
         look = await self._look(run, manifest)
         status = next_status(run.status, look.standing)
-        self._show(run, status, manifest.spec)
+        self._show(run, status, manifest.spec.search.children)
         late = await self._tell(run, status)
         return min((seconds for seconds in (look.again, late) if seconds is not None), default=None)
 
@@ -104,6 +104,8 @@ class Reconciler:
         """Leave a run that has ended alone, until its time to live is over."""
         run.opened = None
         await self._hands.stop(run.active)
+        if run.status:
+            self._show(run, run.status, run.body["spec"]["search"]["children"])
         left = _seconds_left(
             run.status.finished_at if run.status else None, run.body["spec"].get("ttlSecondsAfterFinished")
         )
@@ -233,12 +235,12 @@ class Reconciler:
             pauses.append(max(0.0, verdict.retry_at - time.time()))
         return min(pauses, default=None)
 
-    def _show(self, run: TrackedRun, status: RunStatus, spec: RunSpec) -> None:
+    def _show(self, run: TrackedRun, status: RunStatus, children: int) -> None:
         ref = run.ref
         jobs: Counter[tuple[Role, JobState]] = Counter(
             (job.work.role, "running" if job.ready else "pending") for job in run.active
         )
-        self._metrics.show(ref.namespace, ref.name, status, wanted=spec.search.children, jobs=jobs)
+        self._metrics.show(ref.namespace, ref.name, status, wanted=children, jobs=jobs)
         if run.opened:
             self._metrics.count_results(ref.namespace, ref.name, run.opened.store.entries)
 
