@@ -10,14 +10,15 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 COPY constraints.txt ./
-RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv
+RUN python3 -m venv /tools \
+    && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv \
+    && python3 -m venv --without-pip /opt/cycleqd
 
 # What changes seldom, in a layer of its own: a change of our code does not install it again.
 FROM tools AS dependencies
 COPY pyproject.toml ./
 # matplotlib draws reports, which the operator never does; it and what comes with it are 90 MB.
-RUN python3 -m venv --without-pip /opt/cycleqd \
-    && echo matplotlib >/tmp/excludes.txt \
+RUN echo matplotlib >/tmp/excludes.txt \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint constraints.txt \
         --excludes /tmp/excludes.txt --requirement pyproject.toml --extra operator
 # Tests of others, descriptions of AWS services besides S3 and the ones that give credentials, and the byte code of the
@@ -29,8 +30,9 @@ RUN cd /opt/cycleqd/lib/python3*/site-packages \
     && find kubernetes/client -type d -name __pycache__ -prune -exec rm -r {} + \
     && /opt/cycleqd/bin/python -B -c 'import boto3, kopf, kubernetes.aio; boto3.client("s3", region_name="us-east-1")'
 
-FROM dependencies AS package
-COPY LICENSE README.md ./
+# Our code, the same for both images: whichever is built second finds it in the builder's cache.
+FROM tools AS package
+COPY LICENSE README.md pyproject.toml ./
 COPY core core
 COPY operator operator
 COPY runner runner

@@ -15,7 +15,9 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 COPY constraints.txt ./
-RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv
+RUN python3 -m venv /tools \
+    && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv \
+    && python3 -m venv --without-pip /opt/cycleqd
 
 # What changes seldom, in a layer of its own: a change of our code does not install it again.
 FROM tools AS dependencies-cpu
@@ -25,8 +27,7 @@ ARG WHEELS=
 ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_BACKEND=cpu
 RUN --mount=type=bind,from=wheels,target=/wheels \
-    python3 -m venv --without-pip /opt/cycleqd \
-    && set -- --python /opt/cycleqd/bin/python --constraint constraints.txt \
+    set -- --python /opt/cycleqd/bin/python --constraint constraints.txt \
     && wheel=$(find "$PIP_FIND_LINKS" -name 'torch-*.whl' -printf '%f\n' | sort | tail -n 1) \
     && if [ -n "$wheel" ]; then \
         /tools/bin/uv pip install "$@" --find-links "$PIP_FIND_LINKS" "torch==$(echo "$wheel" | cut -d- -f2)"; \
@@ -50,15 +51,15 @@ ARG TORCH_BACKEND=cu130
 ARG VLLM=vllm==0.32.0
 # vLLM pins these itself, to other versions than ours; all other packages keep the versions of constraints.txt.
 ARG VLLM_DECIDES="llvmlite|numba|numpy|transformers"
-RUN python3 -m venv --without-pip /opt/cycleqd \
-    && grep -vE "^(${VLLM_DECIDES})==" constraints.txt >/tmp/constraints.txt \
+RUN grep -vE "^(${VLLM_DECIDES})==" constraints.txt >/tmp/constraints.txt \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint /tmp/constraints.txt \
         --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra runner "$VLLM"
 
 FROM dependencies-${FLAVOUR} AS dependencies
 
-FROM dependencies AS package
-COPY LICENSE README.md ./
+# Our code, the same for both images: whichever is built second finds it in the builder's cache.
+FROM tools AS package
+COPY LICENSE README.md pyproject.toml ./
 COPY core core
 COPY operator operator
 COPY runner runner
