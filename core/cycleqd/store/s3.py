@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader, create_loader
 from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from cycleqd.errors import BadData, BadManifest, MissingObject, StoreUnreachable
 from cycleqd.store.atomic import check_arrived, complete_file, open_source
@@ -231,9 +233,18 @@ def _descriptions() -> Loader:
     return create_loader()
 
 
+def _timestamp(value: Any) -> datetime:  # noqa: ANN401 - as botocore gives it
+    """Read the time of an object as S3 writes it. botocore's own reader takes half of the time of a long listing."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):  # the other forms, of headers for instance
+        return parse_timestamp(value)
+
+
 def _new_client(credentials: Credentials | None, attempts: int) -> Any:  # noqa: ANN401 - see _client
     core = get_session()
     core.register_component("data_loader", _descriptions())
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     session = boto3.session.Session(
         aws_access_key_id=credentials.access_key_id if credentials else None,
         aws_secret_access_key=credentials.secret_access_key if credentials else None,

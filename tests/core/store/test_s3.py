@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.utils import parse_timestamp
 
 from cycleqd.errors import (
     AccessDenied,
     BadManifest,
     CycleQDError,
+    MissingInput,
     MissingObject,
     NoSpace,
     PermanentError,
@@ -20,7 +23,7 @@ from cycleqd.errors import (
     UnsupportedHere,
 )
 from cycleqd.store import Credentials, ObjectStore, open_store
-from cycleqd.store.s3 import S3Store
+from cycleqd.store.s3 import S3Store, _timestamp
 from cycleqd.store.s3_errors import translate
 from cycleqd.store.transfer import probe
 from tests.core.store.harness import S3Harness, proxy_to, unused_address
@@ -73,7 +76,7 @@ def test_unreachable(s3: S3Harness, file: Path, operation: Operation) -> None:
 
 @every_operation
 def test_missing_bucket(s3: S3Harness, file: Path, operation: Operation) -> None:
-    with pytest.raises(BadManifest, match=r"no such bucket \(NoSuchBucket\): create it"):
+    with pytest.raises(MissingInput, match=r"no such bucket \(NoSuchBucket\): create it"):
         operation(S3Store("cycleqd-no-such-bucket", "x", s3.credentials), file)
 
 
@@ -103,6 +106,14 @@ def test_a_client_without_credentials_of_its_own_takes_the_environments(
     store = open_store(f"s3://{s3.bucket}/{s3.prefix}")
     store.put("a", b"1")
     assert s3.open().get("a") == b"1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-03-01T12:00:00.000Z", "2026-03-01T12:00:00Z", "2026-03-01T12:00:00+00:00", "Sun, 01 Mar 2026 12:00:00 GMT"],
+)
+def test_times_of_objects_are_read_as_botocore_does(text: str) -> None:
+    assert _timestamp(text) == parse_timestamp(text) == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_stores_share_what_is_large(s3: S3Harness) -> None:
@@ -191,7 +202,8 @@ def test_folders_made_by_consoles_are_not_listed(s3: S3Harness) -> None:
     [
         ("NoSuchKey", 404, MissingObject),
         ("404", 404, MissingObject),
-        ("NoSuchBucket", 404, BadManifest),
+        ("NoSuchBucket", 404, MissingInput),
+        ("InvalidBucketName", 400, BadManifest),
         ("403", 403, AccessDenied),
         ("ExpiredToken", 400, AccessDenied),
         ("SignatureDoesNotMatch", 403, AccessDenied),
