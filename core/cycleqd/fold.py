@@ -17,20 +17,26 @@ import numpy.typing as npt
 from cycleqd.api.search import Archive as Grid
 from cycleqd.archive import Archive, empty_archives
 from cycleqd.limits import axis_limits
-from cycleqd.records import Record, Result
+from cycleqd.records import Result
 
 
-class Entry(Record):
-    """What the fold needs to know of one result."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the fold needs to know of one result. An operator may hold hundreds of thousands: 340 bytes each.
+
+    Attributes:
+        id: of the individual.
+        evaluation: which one of the individual's it is.
+        scores: (n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody.
+        seconds: what the individual took a worker: breeding, loading and evaluating, without waiting for others.
+        evaluate_seconds: asking and judging alone.
+    """
 
     id: int
     evaluation: int
     scores: tuple[float, ...] | None
-    """(n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody."""
     seconds: float = 0.0
-    """What the individual took a worker: breeding, loading and evaluating, without waiting for others."""
     evaluate_seconds: float = 0.0
-    """Asking and judging alone."""
 
 
 def entry_of(result: Result) -> Entry:
