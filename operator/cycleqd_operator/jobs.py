@@ -45,7 +45,7 @@ def job_name(run_name: str, work: Work, experts: Sequence[str], attempt: int = 0
     end = "".join(f"-{part}" for part in [work.role, *number, *([attempt] if attempt else [])])
     if len(run_name) + len(end) > LONGEST_NAME:
         digest = hashlib.sha256(run_name.encode()).hexdigest()[:8]
-        run_name = f"{run_name[: LONGEST_NAME - len(end) - len(digest) - 1].rstrip('-')}-{digest}"
+        run_name = f"{run_name[: LONGEST_NAME - len(end) - len(digest) - 1]}-{digest}"
     return run_name + end
 
 

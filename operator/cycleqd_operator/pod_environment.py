@@ -50,15 +50,13 @@ def merged_environment(ours: Iterable[Body], theirs: Iterable[Mapping[str, Any]]
 
     Later ones may refer to earlier ones, so ours come first. What has no name is left to the API server to refuse.
     """
-    merged: dict[str, Body] = {variable["name"]: variable for variable in ours}
-    fixed = {name for name in merged if name.startswith(STORE_PREFIX)}
-    for variable in theirs:
-        name = str(variable.get("name"))
-        if name in fixed or name.startswith(OWN_PREFIX):
-            continue
-        merged.pop(name, None)
-        merged[name] = dict(variable)
-    return list(merged.values())
+    own = list(ours)
+    fixed = {variable["name"] for variable in own if variable["name"].startswith(STORE_PREFIX)}
+    added = {str(variable.get("name")): dict(variable) for variable in theirs}
+    added = {
+        name: variable for name, variable in added.items() if name not in fixed and not name.startswith(OWN_PREFIX)
+    }
+    return [variable for variable in own if variable["name"] not in added] + list(added.values())
 
 
 def _threads(spec: RunSpec) -> Body:

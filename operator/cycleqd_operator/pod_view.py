@@ -25,6 +25,9 @@ STUCK_SECONDS = 60.0
 NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 """Kubernetes' reasons for a container that ended before it ran."""
 
+KILLED = (137, 143)
+"""Exit codes of SIGKILL and SIGTERM."""
+
 _NO_COMMAND = re.compile("no such file|not found|permission denied|exec format error", re.IGNORECASE)
 
 MEMORY_ADVICE = (
@@ -36,8 +39,8 @@ MEMORY_ADVICE = (
 def outcome_of(pod: Pod) -> Outcome:
     """Return how a pod's worker ended, in its own words if it had time to say them.
 
-    A worker that died without a word has no ``kind``. One that never ran has Kubernetes' reason for that as its kind:
-    no child is to blame.
+    A worker that died without a word has no ``kind``. Where no child is to blame, the kind says so: ``PodDeleted``, or
+    Kubernetes' reason why the worker never ran.
     """
     status = pod.get("status") or {}
     ended = (_container(pod).get("state") or {}).get("terminated")
@@ -48,6 +51,8 @@ def outcome_of(pod: Pod) -> Outcome:
     code, reason = ended.get("exitCode", -1), ended.get("reason") or "Error"
     if reason in NOT_STARTED:
         return _not_started(pod, reason, _quote(ended.get("message") or ""))
+    if code in KILLED and "deletionTimestamp" in pod["metadata"]:
+        return Outcome(ok=False, kind="PodDeleted", message=f"The pod {pod['metadata']['name']} was deleted.")
     told = _told(ended.get("message") or "")
     if code == 0:
         return Outcome(ok=True, drained=told is not None and told.drained)

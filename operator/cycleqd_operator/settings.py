@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """The operator's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CYCLEQD_", frozen=True, extra="ignore", use_attribute_docstrings=True, str_strip_whitespace=True
+        env_prefix="CYCLEQD_", frozen=True, use_attribute_docstrings=True, str_strip_whitespace=True
     )
 
     namespaces: Annotated[tuple[Namespace, ...], NoDecode, BeforeValidator(_split)] = ()

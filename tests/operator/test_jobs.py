@@ -48,6 +48,7 @@ def test_a_job_is_named_after_its_work(work: Work, attempt: int, name: str) -> N
 
 @given(run_names, works, st.integers(0, 10**4))
 @example("a" * 62 + "-b", Work("breed", ids=(1234567,)), 50)
+@example("a" * 50, Work("breed", ids=(1234567,)), 50)
 @example("a" * 30 + "-" * 200 + "b", Work("finalize"), 0)
 def test_any_job_name_is_a_dns_label(run: str, work: Work, attempt: int) -> None:
     name = job_name(run, work, EXPERTS, attempt)
@@ -94,6 +95,15 @@ def test_other_annotations_are_refused(text: str) -> None:
 def test_the_digest_tells_what_decides_the_results(changed: Any, is_same: bool) -> None:
     assert (spec_digest(changed) == spec_digest(spec())) == is_same
     assert re.fullmatch("[0-9a-f]{16}", spec_digest(changed))
+
+
+def test_the_order_of_an_evaluators_arguments_means_nothing() -> None:
+    def digest(arguments: dict[str, str]) -> str:
+        tasks = spec().model_dump(mode="json", by_alias=True)["tasks"]
+        tasks[0]["evaluator"] = {"type": "Inspect", "task": "x", "args": arguments}
+        return spec_digest(spec(tasks=tasks))
+
+    assert digest({"a": "1", "b": "2"}) == digest({"b": "2", "a": "1"})
 
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.role)

@@ -126,6 +126,16 @@ def test_how_a_worker_ended(ended: Any, expected: Outcome) -> None:
     assert outcome_of(ended) == expected
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"), [pytest.param(137, "PodDeleted", id="killed"), pytest.param(139, "", id="died while it stopped")]
+)
+def test_nobody_is_accused_of_a_deleted_pod(code: int, kind: str) -> None:
+    pod_ = _ended(code)
+    assert outcome_of(pod_).kind == ""
+    pod_["metadata"] |= STOPPING
+    assert outcome_of(pod_).kind == kind
+
+
 def test_a_worker_without_memory_is_told_where_to_get_more() -> None:
     outcome = outcome_of(_ended(137, "loading shard 3", "OOMKilled"))
     assert (outcome.ok, outcome.permanent, outcome.kind) == (False, False, "")

@@ -169,6 +169,7 @@ def test_secrets_of_models_are_files_and_each_is_mounted_once() -> None:
     experts[0]["credentialsSecretName"] = experts[1]["credentialsSecretName"] = "experts"
     wanted = spec(baseModel={"uri": "hf://org/base", "credentialsSecretName": "hub"}, experts=experts)
     body = job(of=wanted)["spec"]["template"]["spec"]
+    assert len(body["volumes"]) == len(_sources({"spec": body})) == 5
     secrets = {each["name"]: each["secret"]["secretName"] for each in body["volumes"] if "secret" in each}
     mounts = {each["mountPath"]: each for each in body["containers"][0]["volumeMounts"] if each["name"] in secrets}
     folder = variables(wanted)["CYCLEQD_SECRETS"]
@@ -193,12 +194,18 @@ def test_the_number_of_threads(fields: dict[str, Any], expected: Any) -> None:
     assert variables(spec(**fields))["OMP_NUM_THREADS"] == expected
 
 
-def test_a_variable_may_refer_to_ours_and_has_one_value() -> None:
-    env = [{"name": "A", "value": "1"}, {"name": "B", "value": "$(HOME)"}, {"name": "A", "value": "2"}]
+def test_a_variable_has_one_value_and_may_refer_to_earlier_ones() -> None:
+    env = [
+        {"name": "CODE", "value": "1"},
+        {"name": "CACHE", "value": "$(CYCLEQD_CACHE)/$(CODE)"},
+        {"name": "HF_HOME", "value": "$(CACHE)/hub"},
+        {"name": "CODE", "value": "2"},
+    ]
     names = [each["name"] for each in container({"env": env})["env"]]
-    assert names.index("HOME") < names.index("B")
-    assert names.count("A") == 1
-    assert variables(spec(workers={"template": {"env": env}}))["A"] == "2"
+    assert [name for name in names if name in ("CYCLEQD_CACHE", "HF_HOME", "CODE", "CACHE")] == [
+        *("CYCLEQD_CACHE", "CODE", "CACHE", "HF_HOME")
+    ]
+    assert variables(spec(workers={"template": {"env": env}}))["CODE"] == "2"
 
 
 @pytest.mark.parametrize(
