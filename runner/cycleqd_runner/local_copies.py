@@ -12,9 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cycleqd.api.models import ModelSource
-from cycleqd.errors import BadData
+from cycleqd.errors import BadData, MissingInput, MissingObject
 from cycleqd.store import FolderStore, ObjectStore, open_store
 from cycleqd.store.transfer import download_folder
+from cycleqd_runner.model_credentials import secret_of
 
 
 def cache_folder() -> Path:
@@ -26,31 +27,44 @@ def cache_folder() -> Path:
 def model_folder(source: ModelSource, run_uid: str) -> Path:
     """Return the local folder of a model, for one run.
 
-    Raises what :func:`cycleqd_runner.models_source.resolve` raises.
+    Raises what :func:`cycleqd_runner.models_source.resolve` raises, and:
+        MissingInput: there is nothing below its ``s3://`` prefix, or its Secret is not there.
     """
     from cycleqd_runner.models_source import resolve  # noqa: PLC0415 - items are read without the Hub's client
 
+    secret = secret_of(source)
+
     def fetch(uri: str) -> Path:
         folder = _cached(run_uid, uri)
-        download_folder(open_store(uri), "", folder)
+        try:
+            download_folder(open_store(uri, secret.credentials if secret else None), "", folder)
+        except MissingObject as error:
+            raise MissingInput(str(error)) from error
         return folder
 
-    return resolve(source.uri, revision=source.revision, fetch=fetch)
+    return resolve(source.uri, revision=source.revision, token=secret.token if secret else None, fetch=fetch)
 
 
 def read_data(uri: str) -> bytes:
     """Return the content behind an items URI (``s3://``, ``file://`` or a path).
 
     Raises:
-        BadData: there is no such file.
+        MissingInput: there is no such file or object.
+        BadData: the file cannot be read.
     """
     parts = urlsplit(uri)
     if parts.scheme == "s3":
         parent, _, name = uri.rpartition("/")
-        return open_store(parent).get(name)
+        try:
+            return open_store(parent).get(name)
+        except MissingObject as error:
+            raise MissingInput(str(error)) from error
     path = Path(unquote(parts.path) if parts.scheme else uri)
     try:
         return path.read_bytes()
+    except FileNotFoundError as error:
+        sentence = f"The items file {path} cannot be read ({error.strerror}): correct the task's data."
+        raise MissingInput(sentence) from error
     except OSError as error:
         raise BadData(f"The items file {path} cannot be read ({error.strerror}): correct the task's data.") from error
 

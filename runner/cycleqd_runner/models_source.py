@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from cycleqd.errors import AccessDenied, BadManifest, BadModel, StoreUnreachable, UnsupportedHere
+from cycleqd.errors import AccessDenied, BadManifest, BadModel, MissingInput, StoreUnreachable, UnsupportedHere
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 """Files of a model repository that are worth downloading: no pickles, no GGUF, no pictures."""
@@ -43,7 +43,8 @@ def resolve(
 
     Raises:
         BadManifest: a scheme that is not known.
-        BadModel: the Hub or the disk has no such model.
+        MissingInput: the Hub or the disk has no such model.
+        BadModel: the Hub may not be asked, and the cache lacks the model.
         AccessDenied: the Hub refuses the credentials.
         StoreUnreachable: the Hub does not answer and the cache lacks the model.
         UnsupportedHere: ``s3://`` where the caller gave no ``fetch``.
@@ -60,7 +61,7 @@ def resolve(
     path = Path(unquote(parts.path) if parts.scheme else uri).expanduser()
     folder = path if path.is_absolute() else (relative_to or Path()) / path
     if not folder.is_dir():
-        raise BadModel(
+        raise MissingInput(
             f"There is no model folder {folder} (from the uri {uri}): correct the uri or copy the model there."
         )
     return folder
@@ -75,9 +76,9 @@ def _snapshot(repository: str, revision: str | None, token: str | None) -> Path:
     except GatedRepoError as error:
         raise AccessDenied(f"{where} is gated: accept its licence on the Hub and give a token in HF_TOKEN.") from error
     except RevisionNotFoundError as error:
-        raise BadModel(f"{where} does not exist, but the model does: correct the revision.") from error
+        raise MissingInput(f"{where} does not exist, but the model does: correct the revision.") from error
     except RepositoryNotFoundError as error:
-        raise BadModel(
+        raise MissingInput(
             f"{where} does not exist or is private: correct the name or give a token in HF_TOKEN."
         ) from error
     except OSError as error:  # HfHubHTTPError, LocalEntryNotFoundError and the failures of sockets and disks

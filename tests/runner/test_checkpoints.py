@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from cycleqd.errors import BadManifest, BadModel, StoreUnreachable, UnsupportedHere
+from cycleqd.errors import (
+    AccessDenied,
+    BadManifest,
+    BadModel,
+    CycleQDError,
+    MissingInput,
+    StoreUnreachable,
+    UnsupportedHere,
+)
 from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint, require_finite
 from cycleqd_runner.models_source import resolve
 from cycleqd_runner.safetensors_file import Planned, read_header, write_file
@@ -162,7 +172,7 @@ class TestResolve:
         assert resolve(single.name, relative_to=single.parent) == single
 
     def test_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(BadModel, match=r"There is no model folder .*nowhere"):
+        with pytest.raises(MissingInput, match=r"There is no model folder .*nowhere"):
             resolve("nowhere", relative_to=tmp_path)
 
     def test_s3_is_fetched_by_the_caller(self, tmp_path: Path) -> None:
@@ -199,6 +209,45 @@ class TestResolve:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
         with pytest.raises(StoreUnreachable, match="did not deliver hf://org/tiny"):
             resolve("hf://org/tiny")
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind", "message"),
+        [
+            pytest.param(401, "RepoNotFound", MissingInput, "does not exist or is private", id="no such model"),
+            pytest.param(404, "RevisionNotFound", MissingInput, "correct the revision", id="no such revision"),
+            pytest.param(403, "GatedRepo", AccessDenied, "is gated", id="gated"),
+        ],
+    )
+    def test_hub_that_refuses(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        status: int,
+        code: str,
+        kind: type[CycleQDError],
+        message: str,
+    ) -> None:
+        seen: set[str | None] = set()
+
+        class Hub(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                seen.add(self.headers["Authorization"])
+                self.send_response(status)
+                self.send_header("X-Error-Code", code)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+            with pytest.raises(kind, match=message):
+                resolve("hf://org/tiny", revision="v9", token="hf_mine")
+            server.shutdown()
+        assert seen == {"Bearer hf_mine"}
 
     def test_not_a_model_name(self) -> None:
         with pytest.raises(BadManifest, match="write hf://ORG/NAME"):

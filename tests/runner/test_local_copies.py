@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd.api.models import ModelSource
-from cycleqd.errors import BadData
+from cycleqd.errors import BadData, MissingInput
 from cycleqd.store import FolderStore, open_store
 from cycleqd_runner.local_copies import model_folder, read_data, store_folder
 
@@ -15,8 +15,35 @@ def test_items_are_read_by_path_and_by_uri(tmp_path: Path, s3_bucket: str) -> No
     path.write_bytes(b"x")
     open_store(s3_bucket).put("data/items.jsonl", b"y")
     assert [read_data(uri) for uri in (str(path), path.as_uri(), f"{s3_bucket}/data/items.jsonl")] == [b"x", b"x", b"y"]
-    with pytest.raises(BadData, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
+    with pytest.raises(MissingInput, match=r"gone\.jsonl cannot be read \(No such file or directory\)"):
         read_data(str(tmp_path / "gone.jsonl"))
+    with pytest.raises(BadData, match="cannot be read"):
+        read_data(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        pytest.param("{s3}/data/gone.jsonl", r"has no object gone\.jsonl", id="items"),
+        pytest.param("s3://no-such-bucket/gone.jsonl", "has no such bucket", id="bucket of items"),
+    ],
+)
+def test_items_that_are_not_there_may_appear(s3_bucket: str, uri: str, message: str) -> None:
+    with pytest.raises(MissingInput, match=message):
+        read_data(uri.format(s3=s3_bucket))
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        pytest.param("{s3}/gone", "has nothing below", id="prefix"),
+        pytest.param("s3://no-such-bucket/m", "has no such bucket", id="bucket"),
+        pytest.param("{folder}/gone", "There is no model folder", id="folder"),
+    ],
+)
+def test_models_that_are_not_there_may_appear(s3_bucket: str, tmp_path: Path, uri: str, message: str) -> None:
+    with pytest.raises(MissingInput, match=message):
+        model_folder(ModelSource(uri=uri.format(s3=s3_bucket, folder=tmp_path)), "run-1")
 
 
 def test_a_model_in_s3_is_downloaded_once_a_run(s3_bucket: str) -> None:

@@ -46,9 +46,9 @@ class ObjectStore(Protocol):
 
     Every write is atomic: a reader sees the whole old object, the whole new one, or none. Nothing reads a modification
     time or an ETag. Every method may raise :class:`~cycleqd.errors.AccessDenied`,
-    :class:`~cycleqd.errors.StoreUnreachable`, :class:`~cycleqd.errors.BadManifest` (no such bucket, not a folder) and
-    :class:`~cycleqd.errors.BadData` (a key that :func:`check_key` refuses); methods that write also
-    :class:`~cycleqd.errors.NoSpace`.
+    :class:`~cycleqd.errors.StoreUnreachable`, :class:`~cycleqd.errors.MissingInput` (no such bucket),
+    :class:`~cycleqd.errors.BadManifest` (not a folder) and :class:`~cycleqd.errors.BadData` (a key that
+    :func:`check_key` refuses); methods that write also :class:`~cycleqd.errors.NoSpace`.
     """
 
     @property

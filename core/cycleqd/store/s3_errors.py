@@ -27,6 +27,7 @@ from cycleqd.errors import (
     AccessDenied,
     BadManifest,
     CycleQDError,
+    MissingInput,
     MissingObject,
     NoSpace,
     PermanentError,
@@ -110,7 +111,8 @@ def _answer(error: ClientError, where: str, key: str) -> CycleQDError:
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     code = code_of(error)
     if code in _NO_BUCKET_CODES:
-        return BadManifest(_NO_BUCKET.format(where=where, reason=code))
+        kind_of_name = BadManifest if code == "InvalidBucketName" else MissingInput  # no bucket can have such a name
+        return kind_of_name(_NO_BUCKET.format(where=where, reason=code))
     if code in _ELSEWHERE_CODES:
         return BadManifest(_ELSEWHERE.format(where=where, reason=code))
     kind = _BY_CODE.get(code)
