@@ -65,12 +65,10 @@ def trouble_of_job(job: JobView, pods: Sequence[Pod], now: float) -> str | None:
     """Return in one sentence why a Job that should run by now does not, and what to do; None if nothing is wrong.
 
     Args:
-        job: that has been active for a while, without a worker that runs.
+        job: that has been active for a while, without a worker that runs, and is not held back by a queue.
         pods: its pods.
         now: Unix time in seconds.
     """
-    if job.suspended:
-        return f"The Job {job.name} is suspended: it starts when its queue, or whoever suspended it, lets it."
     if not pods:
         return (
             f"Kubernetes makes no pod for the Job {job.name}; kubectl describe job {job.name} says why, "

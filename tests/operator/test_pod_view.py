@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -289,7 +288,6 @@ def test_why_a_job_does_not_start() -> None:
     slow, stopping = _slow_job(), _pod({"phase": "Running"}, **STOPPING)
     waiting = _waiting("ImagePullBackOff", "no such image")
     assert "kubectl describe job demo-breed-3 says why" in (trouble_of_job(slow, [], NOON) or "")
-    assert "demo-breed-3 is suspended" in (trouble_of_job(replace(slow, suspended=True), [], NOON) or "")
     assert trouble_of_job(slow, [_ended(143), waiting], NOON) == trouble_of(waiting)
     assert trouble_of_job(slow, [waiting, RUNNING], NOON) == trouble_of(waiting)
     assert trouble_of_job(slow, [RUNNING], NOON) is None
