@@ -78,7 +78,8 @@ class Cluster:
 
     async def create_job(self, job: Body) -> Body:
         """Create a Job and return it as the server holds it. Raises :class:`NameTaken`, :class:`Refused`."""
-        return await self._request("POST", _jobs(job["metadata"]["namespace"]), job)
+        strict = {"fieldValidation": "Strict"}  # otherwise a misspelt field of a run's pod template would be dropped
+        return await self._request("POST", _jobs(job["metadata"]["namespace"]), job, query=strict)
 
     async def job(self, namespace: str, name: str) -> Body:
         """Return a Job. Raises :class:`Gone`."""

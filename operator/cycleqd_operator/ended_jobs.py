@@ -25,7 +25,7 @@ async def failure_of(cluster: Cluster, job: JobView, view: StoreView) -> Failure
     if is_complete and not missing and (job.work.role != "prepare" or job.work.subject in view.prepared):
         return None
     pods = await cluster.pods_of_job(job.namespace, job.name)
-    outcome = outcome_of(pods[-1]) if pods else Outcome(ok=is_complete, message=f"The Job failed: {job.message}")
+    outcome = outcome_of(pods[-1]) if pods else Outcome(ok=is_complete, kind="PodDeleted", message=job.message)
     if is_complete and (outcome.drained or not pods):
         return None  # the worker stopped because the run was paused; without pods nobody can tell, and nothing is lost
     return Failure(

@@ -29,14 +29,14 @@ from cycleqd_operator.ended_jobs import failure_of
 from cycleqd_operator.hands import Hands
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
-from cycleqd_operator.pod_view import trouble_of
+from cycleqd_operator.pod_view import trouble_of_job
 from cycleqd_operator.removal import protect, remove
 from cycleqd_operator.run_metrics import JobState
 from cycleqd_operator.run_store import RunStore, StoreView
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.standing import Standing, Trouble
 from cycleqd_operator.status import next_status, refused
-from cycleqd_operator.stores import MeasuredStore, open_run_store
+from cycleqd_operator.stores import MeasuredStore, check_model_secrets, open_run_store
 from cycleqd_operator.tracked import Body, Fleet, OpenRun, TrackedRun
 
 logger = logging.getLogger(__name__)
@@ -197,6 +197,7 @@ class Reconciler:
 
     async def _open(self, run: TrackedRun, manifest: CycleQDRun) -> RunStore:
         if run.opened is None:
+            await check_model_secrets(self._cluster, run.ref.namespace, manifest.spec)
             opened = await open_run_store(self._cluster, run.ref.namespace, manifest.spec.storage)
             store: ObjectStore = MeasuredStore(opened.store, self._metrics)
             run.opened = OpenRun(RunStore(store), opened.has_ca_bundle)
@@ -222,7 +223,7 @@ class Reconciler:
         elif now - run.pods_seen_at > PODS_SECONDS:
             run.pods_seen_at = now
             pods = await self._cluster.pods_of_job(slow[0].namespace, slow[0].name)
-            run.pod_trouble = next((trouble for trouble in map(trouble_of, reversed(pods)) if trouble), None)
+            run.pod_trouble = trouble_of_job(slow[0], pods, time.time())
         return [("WorkersNotStarting", run.pod_trouble)] if run.pod_trouble else []
 
     def _pause(self, run: TrackedRun, verdict: Verdict, troubles: list[Trouble]) -> float | None:

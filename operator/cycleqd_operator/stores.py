@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cycleqd.api import RunSpec
 from cycleqd.api.run import Storage
 from cycleqd.errors import BadManifest, MissingInput
 from cycleqd.store import Credentials, ObjectStore, open_store
 from cycleqd_operator.cluster import Cluster, Gone
 from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.pod_environment import REQUIRED_KEYS
+from cycleqd_operator.pod_volumes import model_secrets
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class OpenedStore:
     has_ca_bundle: bool
 
 
+async def check_model_secrets(cluster: Cluster, namespace: str, spec: RunSpec) -> None:
+    """Make sure that workers will find the Secrets of single models: Kubernetes does not say which one it lacks.
+
+    Raises:
+        MissingInput: one of them does not exist.
+    """
+    for name in model_secrets(spec):
+        await _secret(cluster, namespace, name, "a model's credentialsSecretName")
+
+
 async def open_run_store(cluster: Cluster, namespace: str, storage: Storage) -> OpenedStore:
     """Open a run's store; no request is sent to it yet.
 
@@ -40,18 +53,10 @@ async def open_run_store(cluster: Cluster, namespace: str, storage: Storage) -> 
     """
     if not storage.uri.startswith("s3://"):
         raise BadManifest(f"spec.storage.uri is {storage.uri}, but on a cluster it has to be s3://BUCKET/PREFIX.")
-    name = storage.credentials_secret_name
-    if name is None:
+    if storage.credentials_secret_name is None:
         return OpenedStore(open_store(storage.uri), has_ca_bundle=False)
-    where = f"The Secret {name} in the namespace {namespace}, which spec.storage.credentialsSecretName names,"
-    try:
-        secret = await cluster.secret(namespace, name)
-    except Gone as error:
-        keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        raise MissingInput(f"{where} does not exist: create it with {keys}, and the run goes on.") from error
-    missing = [key for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not secret.get(key)]
-    if missing:
-        raise MissingInput(f"{where} has no {' and no '.join(missing)}: add it, and the run goes on.")
+    named_by = "spec.storage.credentialsSecretName"
+    secret = await _secret(cluster, namespace, storage.credentials_secret_name, named_by, REQUIRED_KEYS)
     bundle = secret.get("AWS_CA_BUNDLE")
     credentials = Credentials(
         access_key_id=secret["AWS_ACCESS_KEY_ID"],
@@ -62,6 +67,22 @@ async def open_run_store(cluster: Cluster, namespace: str, storage: Storage) -> 
         ca_bundle=_as_file(bundle) if bundle else None,
     )
     return OpenedStore(open_store(storage.uri, credentials), has_ca_bundle=bool(bundle))
+
+
+async def _secret(
+    cluster: Cluster, namespace: str, name: str, named_by: str, needed: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return a Secret that has the needed keys. Raises :class:`~cycleqd.errors.MissingInput`."""
+    where = f"The Secret {name} in the namespace {namespace}, which {named_by} names,"
+    try:
+        secret = await cluster.secret(namespace, name)
+    except Gone as error:
+        keys = f" with {' and '.join(needed)}" if needed else ""
+        raise MissingInput(f"{where} does not exist: create it{keys}, and the run goes on.") from error
+    missing = [key for key in needed if not secret.get(key)]
+    if missing:
+        raise MissingInput(f"{where} has no {' and no '.join(missing)}: add it, and the run goes on.")
+    return secret
 
 
 class MeasuredStore:

@@ -64,7 +64,7 @@ class Workers(ApiModel):
     """``nvidia.com/gpu`` of each worker pod."""
     image: str | None = Field(default=None, max_length=500)
     """Worker image; the operator's default if unset."""
-    queue_name: str | None = Field(default=None, max_length=253)
+    queue_name: str | None = Field(default=None, max_length=63)
     """Kueue LocalQueue that admits the Jobs."""
     shared_memory_mebibytes: Annotated[int, Field(ge=0, le=1_048_576)] = 1024
     """Size of /dev/shm."""
