@@ -10,6 +10,7 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 COPY constraints.txt ./
+ARG PIP_INDEX_URL
 RUN python3 -m venv /tools \
     && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv \
     && python3 -m venv --without-pip /opt/cycleqd
@@ -17,6 +18,7 @@ RUN python3 -m venv /tools \
 # What changes seldom, in a layer of its own: a change of our code does not install it again.
 FROM tools AS dependencies
 COPY pyproject.toml ./
+ARG UV_DEFAULT_INDEX
 # matplotlib draws reports, which the operator never does; it and what comes with it are 90 MB.
 RUN echo matplotlib >/tmp/excludes.txt \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint constraints.txt \

@@ -15,6 +15,7 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 COPY constraints.txt ./
+ARG PIP_INDEX_URL
 RUN python3 -m venv /tools \
     && /tools/bin/pip install --no-cache-dir --quiet --constraint constraints.txt hatchling uv \
     && python3 -m venv --without-pip /opt/cycleqd
@@ -22,6 +23,7 @@ RUN python3 -m venv /tools \
 # What changes seldom, in a layer of its own: a change of our code does not install it again.
 FROM tools AS dependencies-cpu
 COPY pyproject.toml ./
+ARG UV_DEFAULT_INDEX
 # Not every builder looks at the contents of a mounted folder: WHEELS, its listing, makes a change of it visible.
 ARG WHEELS=
 ARG PIP_FIND_LINKS=/wheels
@@ -47,6 +49,7 @@ RUN cd /opt/cycleqd/lib/python3*/site-packages \
 
 FROM tools AS dependencies-gpu
 COPY pyproject.toml ./
+ARG UV_DEFAULT_INDEX
 ARG TORCH_BACKEND=cu130
 ARG VLLM=vllm==0.32.0
 # vLLM pins these itself, to other versions than ours; all other packages keep the versions of constraints.txt.
@@ -74,7 +77,8 @@ RUN if ! command -v tini >/dev/null; then \
         apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/* /var/cache/apt; \
     fi \
     && if [ ! -e /usr/bin/python3 ]; then ln -s "$(command -v python3)" /usr/bin/python3; fi \
-    && for program in awk bash cat cp cut diff find grep head ls mkdir mv rm sed sort tail tar touch tr uniq wc xargs; do \
+    && for program in awk bash cat cp cut diff find grep head ls mkdir mv rm rmdir sed sort tac tail tar tee touch tr \
+            uniq wc xargs; do \
         PATH=/usr/bin:/bin command -v "$program" >/dev/null \
             || { echo "The base image has no $program, which tasks use: add it to the base." >&2; exit 1; }; \
     done \

@@ -1,0 +1,1 @@
+"""The image recipes and the script that builds them, without a container engine."""
