@@ -28,7 +28,7 @@ class Entry:
         id: of the individual.
         evaluation: which one of the individual's it is.
         scores: (n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody.
-        seconds: what the individual took a worker: breeding, loading and evaluating, without waiting for others.
+        seconds: what the individual took a warm worker, without waiting for others.
         evaluate_seconds: asking and judging alone.
     """
 
@@ -42,13 +42,12 @@ class Entry:
 def entry_of(result: Result) -> Entry:
     """Return what the fold needs of a result."""
     complete = not any(evaluation.unscored for evaluation in result.evaluations)
-    timings = result.timings
     return Entry(
         id=result.id,
         evaluation=result.evaluation,
         scores=result.scores if complete else None,
-        seconds=timings.breed_seconds + timings.load_seconds + timings.evaluate_seconds,
-        evaluate_seconds=timings.evaluate_seconds,
+        seconds=result.timings.seconds,
+        evaluate_seconds=result.timings.evaluate_seconds,
     )
 
 

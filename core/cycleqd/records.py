@@ -77,16 +77,25 @@ class TaskEvaluation(Record):
 
 
 class Timings(Record):
-    """Where the seconds of one individual went."""
+    """Where a worker's seconds went from the result before (or its start) to this one's last verdict."""
 
+    open_seconds: float = 0.0
+    """Opening the model, the engine and the items: with the first individual of a worker."""
     breed_seconds: float = 0.0
-    """Reading results, sampling, crossover, mutation."""
+    """Reading results, sampling, crossover, mutation, writing the genome."""
     load_seconds: float = 0.0
     """Bringing the weights into the engine."""
     evaluate_seconds: float = 0.0
     """Asking and judging."""
     wait_seconds: float = 0.0
     """Waiting for earlier results (strict runs only)."""
+    write_seconds: float = 0.0
+    """Writing the result before this one in the same block: a result cannot say how long its own writing takes."""
+
+    @property
+    def seconds(self) -> float:
+        """What an individual takes a warm worker: everything but opening, and waiting for others."""
+        return self.breed_seconds + self.load_seconds + self.evaluate_seconds + self.write_seconds
 
 
 class Result(Record):

@@ -103,7 +103,7 @@ class Cost(Record):
     """What the run used."""
 
     seconds: dict[str, float] = Field(default_factory=dict)
-    """Worker seconds by kind of work: breed, load, evaluate, wait, finalize."""
+    """Worker seconds by kind of work (:class:`~cycleqd.records.Timings`), and finalize."""
     prompt_tokens: int = 0
     answer_tokens: int = 0
     evaluations: int = 0

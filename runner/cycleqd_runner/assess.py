@@ -20,11 +20,12 @@ class Assessment:
     Attributes:
         evaluations: one per task, in cycle order.
         transcripts: of the items that scored 1.
-        load_seconds, evaluate_seconds: where the time went.
+        open_seconds, load_seconds, evaluate_seconds: where the time went (:class:`~cycleqd.records.Timings`).
     """
 
     evaluations: tuple[TaskEvaluation, ...]
     transcripts: tuple[Transcript, ...]
+    open_seconds: float
     load_seconds: float
     evaluate_seconds: float
 
@@ -36,23 +37,25 @@ async def assess(session: Session, genome: Genome, split: Split, sandbox: Sandbo
     generates, the sandboxes judge.
     """
     start = time.perf_counter()
-    session.engine.load(session.materialiser.tensors(genome, changed_only=True))
+    engine, materialiser, tasks = session.engine, session.materialiser, session.tasks
+    opened = time.perf_counter()
+    engine.load(materialiser.tensors(genome, changed_only=True))
     loaded = time.perf_counter()
     outcomes = await asyncio.gather(
         *(
             evaluate(
                 task.evaluator,
                 task.splits[split],
-                session.engine,
+                engine,
                 sandbox,
                 task.spec.limits,
                 repeats=task.spec.repeats,
                 split=split,
                 task_name=task.spec.name,
             )
-            for task in session.tasks
+            for task in tasks
         )
     )
     evaluations = tuple(evaluation for evaluation, _ in outcomes)
     transcripts = tuple(transcript for _, own in outcomes for transcript in own)
-    return Assessment(evaluations, transcripts, loaded - start, time.perf_counter() - loaded)
+    return Assessment(evaluations, transcripts, opened - start, loaded - opened, time.perf_counter() - loaded)

@@ -106,6 +106,13 @@ def test_every_child_is_offered_to_every_archive() -> None:
 
 
 def test_an_entry_keeps_what_its_individual_took_a_worker() -> None:
-    timings = Timings(breed_seconds=1.0, load_seconds=2.0, evaluate_seconds=4.0, wait_seconds=100.0)
+    timings = Timings(
+        open_seconds=50.0,
+        breed_seconds=1.0,
+        load_seconds=2.0,
+        evaluate_seconds=4.0,
+        wait_seconds=100.0,
+        write_seconds=0.5,
+    )
     entry = entry_of(make_result(3, [0.5] * 3, timings=timings))
-    assert (entry.seconds, entry.evaluate_seconds) == (7.0, 4.0), "waiting for others is no work"
+    assert (entry.seconds, entry.evaluate_seconds) == (7.5, 4.0), "neither opening nor waiting counts"

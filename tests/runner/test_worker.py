@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from tenacity import wait_none
 
 from cycleqd import keys
+from cycleqd.errors import StoreUnreachable
 from cycleqd.identity import claim
 from cycleqd.manifest import load_manifest
 from cycleqd.orders import Order, Outcome
+from cycleqd.records import read_result
 from cycleqd.store import FolderStore
+from cycleqd_runner.roles import breed as roles
+from cycleqd_runner.roles import patience
+from cycleqd_runner.sandbox import open_sandbox
+from cycleqd_runner.session import Session
 from cycleqd_runner.worker import run_once
 from tests.runner.models import save_adapter, save_llama
 from tests.runner.runs import COMMAND, wait_until, write_manifest
@@ -84,6 +94,66 @@ def test_a_worker_that_was_paused_within_its_block_keeps_what_it_did(
     want(tiny, evaluated, "Running")
     assert breed(tiny, 2, 3) == DONE
     assert tiny.exists(keys.result(3))
+
+
+def test_a_store_that_is_away_for_a_moment_costs_no_child(
+    tiny: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is asked of the store once the worker has begun fails twice before it is answered."""
+    monkeypatch.setattr(patience, "WAITS", wait_none())
+    asked: Counter[tuple[object, ...]] = Counter()
+
+    def weaken(method: str) -> None:
+        original = getattr(FolderStore, method)
+
+        def call(store: FolderStore, *arguments: object) -> object:
+            asked[method, arguments[0]] += 1
+            if keys.SPLITS in arguments or keys.RUN in arguments or asked[method, arguments[0]] > 2:
+                return original(store, *arguments)
+            raise StoreUnreachable(f"{method} {arguments[0]} is not answered.")
+
+        monkeypatch.setattr(FolderStore, method, call)
+
+    session = Session(tiny)
+    for method in ("get", "put_once", "list", "exists"):
+        weaken(method)
+    assert asyncio.run(_breed(session, 2, 3))
+    monkeypatch.undo()
+    assert results_in(tiny) == [keys.result(individual) for individual in range(4)]
+    assert {("put_once", keys.result(2)), ("get", keys.SPEC), ("put_once", keys.genome(3))} <= set(asked)
+    assert "put_once transcripts/0000002.jsonl.zst is not answered. Waiting" in capsys.readouterr().err
+
+
+async def _breed(session: Session, *ids: int) -> bool:
+    async with open_sandbox("Auto") as sandbox:
+        return await roles.breed(session, ids, sandbox)
+
+
+def test_a_worker_is_not_patient_with_a_store_that_it_never_reached(
+    tiny: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(*_: object) -> bytes:
+        asked.append(1)
+        raise StoreUnreachable("Nobody is there.")
+
+    asked: list[int] = []
+    monkeypatch.setattr(FolderStore, "get", get)
+    with pytest.raises(StoreUnreachable):
+        breed(tiny, 2)
+    assert len(asked) == 1
+
+
+def test_timings_cover_a_worker(tiny: FolderStore) -> None:
+    start = time.perf_counter()
+    assert breed(tiny, 2, 3, 4) == DONE
+    whole = time.perf_counter() - start
+    timings = [read_result(tiny.get(keys.result(individual)), "").timings for individual in (2, 3, 4)]
+    assert timings[0].open_seconds > 0
+    assert timings[0].write_seconds == 0
+    for warm in timings[1:]:
+        assert warm.open_seconds < timings[0].open_seconds
+        assert min(warm.breed_seconds, warm.load_seconds, warm.evaluate_seconds, warm.write_seconds) > 0
+    assert sum(each.open_seconds + each.seconds for each in timings) <= whole
 
 
 def test_a_worker_is_stopped_within_its_block(tiny: FolderStore) -> None:

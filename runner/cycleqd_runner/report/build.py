@@ -16,7 +16,7 @@ from cycleqd.errors import BadData
 from cycleqd.fold import Population
 from cycleqd.identity import RunIdentity
 from cycleqd.log import ResultLog
-from cycleqd.records import Result, TaskEvaluation, read_result
+from cycleqd.records import Result, TaskEvaluation, Timings, read_result
 from cycleqd.report import ArchiveView, Candidate, Cost, Difference, Individual, Interval, Progress, Report
 from cycleqd.rng import generator
 from cycleqd.statistics import grouped_difference, grouped_interval, mean_interval
@@ -176,10 +176,8 @@ def _individuals(results: Sequence[Result], population: Population) -> tuple[Ind
 
 def _cost(results: Sequence[Result]) -> Cost:
     kinds = {
-        "breed": sum(result.timings.breed_seconds for result in results),
-        "load": sum(result.timings.load_seconds for result in results),
-        "evaluate": sum(result.timings.evaluate_seconds for result in results),
-        "wait": sum(result.timings.wait_seconds for result in results),
+        field.removesuffix("_seconds"): sum(getattr(result.timings, field) for result in results)
+        for field in Timings.model_fields
     }
     return Cost(
         seconds=kinds,

@@ -19,6 +19,7 @@ from cycleqd.fold import Population
 from cycleqd.identity import read_desired_state
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
+from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
@@ -39,18 +40,20 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
         False: children are left, because the run's desired state is no longer Running.
     """
     emitter: Emitter = Paper(session.spec, session.layout)
+    write_seconds = 0.0
     for individual in ids:
         start = time.perf_counter()
-        session.log.refresh()
+        await patiently(session.log.refresh)
         if individual in session.log.done:
             continue
-        population = await _population_for(session, individual)
-        if population is None:
+        visible = await _population_for(session, individual)
+        if visible is None:
             return False
-        waited = time.perf_counter()
-        proposal = _propose(session, emitter, individual, population)
-        bred = time.perf_counter()
+        population, wait_seconds = visible
+        proposal = await patiently(_propose, session, emitter, individual, population)
+        breed_seconds = time.perf_counter() - start - wait_seconds
         assessment = await assess(session, proposal.genome, "search", sandbox)
+        assessed = time.perf_counter()
         result = Result(
             id=individual,
             parents=proposal.parents,
@@ -61,16 +64,19 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
             evaluations=assessment.evaluations,
             seen=proposal.seen,
             timings=Timings(
-                wait_seconds=waited - start,
-                breed_seconds=bred - waited,
+                open_seconds=assessment.open_seconds,
+                breed_seconds=breed_seconds,
                 load_seconds=assessment.load_seconds,
                 evaluate_seconds=assessment.evaluate_seconds,
+                wait_seconds=wait_seconds,
+                write_seconds=write_seconds,
             ),
             worker=session.worker,
             finished_at=time.time(),
             versions={**session.versions, "sandbox": sandbox.name},
         )
-        write_result(session.store, result, assessment.transcripts)
+        await patiently(write_result, session.store, result, assessment.transcripts)
+        write_seconds = time.perf_counter() - assessed
     return True
 
 
@@ -84,17 +90,20 @@ def _propose(session: Session, emitter: Emitter, individual: int, population: Po
     return Proposal.load(session.store.get(key), session.layout)
 
 
-async def _population_for(session: Session, individual: int) -> Population | None:
-    """Return what a child may see: all results, or in strict runs those with an id below its own minus the lag.
+async def _population_for(session: Session, individual: int) -> tuple[Population, float] | None:
+    """Return what a child may see, and the seconds that this was waited for.
 
-    Strict runs wait for them, but not while the run is paused or ends: then nobody may breed them. None: it does.
+    It sees all results, or in strict runs those with an id below its own minus the lag. Strict runs wait for them, but
+    not while the run is paused or ends, because then nobody may breed them. None: it does.
     """
     search, n_experts = session.spec.search, session.n_experts
     horizon = max(n_experts, individual - search.lag) if search.strict else None
     needed = set(range(child_id(1, n_experts), horizon)) if horizon is not None else set()
-    while read_desired_state(session.store) == "Running":
+    start, waited = time.perf_counter(), 0.0
+    while await patiently(read_desired_state, session.store) == "Running":
         if needed <= session.log.done:
-            return session.population(below=horizon)
+            return session.population(below=horizon), waited
         await asyncio.sleep(POLL_SECONDS)
-        session.log.refresh()
+        await patiently(session.log.refresh)
+        waited = time.perf_counter() - start
     return None

@@ -9,6 +9,7 @@ from cycleqd import keys
 from cycleqd.errors import Unscored
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
+from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
@@ -30,14 +31,18 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
                 name = session.spec.experts[individual].name
                 why = evaluation.unscored[0].reason
                 raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {why}.")
-        session.store.put_once(keys.genome(individual), genome.save(session.layout))
+        await patiently(session.store.put_once, keys.genome(individual), genome.save(session.layout))
         result = Result(
             id=individual,
             genome_sha256=genome.digest,
             evaluations=assessment.evaluations,
-            timings=Timings(load_seconds=assessment.load_seconds, evaluate_seconds=assessment.evaluate_seconds),
+            timings=Timings(
+                open_seconds=assessment.open_seconds,
+                load_seconds=assessment.load_seconds,
+                evaluate_seconds=assessment.evaluate_seconds,
+            ),
             worker=session.worker,
             finished_at=time.time(),
             versions={**session.versions, "sandbox": sandbox.name},
         )
-        write_result(session.store, result, assessment.transcripts)
+        await patiently(write_result, session.store, result, assessment.transcripts)

@@ -9,6 +9,7 @@ from cycleqd.errors import MissingObject, Unscored
 from cycleqd.genome import Genome
 from cycleqd.records import Record, Split, TaskEvaluation
 from cycleqd_runner.assess import assess
+from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 
@@ -48,7 +49,7 @@ class FinalEvaluations:
         """
         key, store = keys.final_evaluation(genome.digest, split), self.session.store
         try:
-            return FinalEvaluation.model_validate_json(store.get(key))
+            return FinalEvaluation.model_validate_json(await patiently(store.get, key))
         except MissingObject:
             pass
         assessment = await assess(self.session, genome, split, self.sandbox)
@@ -57,5 +58,5 @@ class FinalEvaluations:
                 raise Unscored(f"{name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
         seconds = assessment.load_seconds + assessment.evaluate_seconds
         found = FinalEvaluation(name=name, evaluations=assessment.evaluations, seconds=seconds)
-        store.put_once(key, found.model_dump_json().encode())
+        await patiently(store.put_once, key, found.model_dump_json().encode())
         return found

@@ -19,6 +19,7 @@ from cycleqd_runner.report.build import build_report, view_run
 from cycleqd_runner.report.card import model_card
 from cycleqd_runner.report.publish import publish
 from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 
@@ -40,8 +41,8 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.materialiser.tensors(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))
-        upload_folder(session.store, folder, keys.MODEL)
-    publish(session.store, report)
+        await patiently(upload_folder, session.store, folder, keys.MODEL)
+    await patiently(publish, session.store, report)
 
 
 async def _choose(session: Session, scoring: FinalEvaluations) -> tuple[tuple[Candidate, ...], Blend]:

@@ -103,7 +103,14 @@ def test_cost_adds_up_and_given_up_children_are_told(store: ObjectStore) -> None
         parents=(3, 4),
         active_task=2,
         evaluations=evaluations((0.5, 0.5, 0.5)),
-        timings=Timings(breed_seconds=1.0, load_seconds=2.0, evaluate_seconds=30.0, wait_seconds=4.0),
+        timings=Timings(
+            open_seconds=9.0,
+            breed_seconds=1.0,
+            load_seconds=2.0,
+            evaluate_seconds=30.0,
+            wait_seconds=4.0,
+            write_seconds=0.5,
+        ),
         versions={"torch": "9.9"},
         genome_sha256="0" * 64,
     )
@@ -112,7 +119,7 @@ def test_cost_adds_up_and_given_up_children_are_told(store: ObjectStore) -> None
     store.put(keys.quarantine(7), b"{}")
     view = view_run(store, read_spec(store))
     added = {kind: view.cost.seconds[kind] - before.seconds[kind] for kind in view.cost.seconds}
-    assert added == pytest.approx({"breed": 1.0, "load": 2.0, "evaluate": 30.0, "wait": 4.0})
+    assert added == pytest.approx({"open": 9.0, "breed": 1.0, "load": 2.0, "evaluate": 30.0, "wait": 4.0, "write": 0.5})
     assert view.quarantined == (7,)
     assert view.versions == {"torch": "9.9"}
 
