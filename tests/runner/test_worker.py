@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from collections import Counter
@@ -94,6 +95,26 @@ def test_a_worker_that_was_paused_within_its_block_keeps_what_it_did(
     want(tiny, evaluated, "Running")
     assert breed(tiny, 2, 3) == DONE
     assert tiny.exists(keys.result(3))
+
+
+def test_a_strict_worker_that_waits_for_others_drains_when_they_are_paused(tiny: FolderStore) -> None:
+    spec = json.loads(tiny.get(keys.SPEC))
+    spec["search"] |= {"strict": True, "lag": 0}
+    tiny.put(keys.SPEC, json.dumps(spec).encode())
+    session = Session(tiny)
+
+    async def wait_and_pause() -> bool:
+        waiting = asyncio.ensure_future(_breed(session, 2, 4))  # 3 is somebody else's
+        await asyncio.to_thread(wait_until, lambda: tiny.exists(keys.result(2)) or waiting.done())
+        assert not waiting.done()
+        tiny.put(keys.SPEC, json.dumps(spec | {"desiredState": "Paused"}).encode())
+        return await waiting
+
+    assert not asyncio.run(wait_and_pause())
+    assert results_in(tiny) == [keys.result(individual) for individual in (0, 1, 2)]
+    tiny.put(keys.SPEC, json.dumps(spec).encode())
+    assert breed(tiny, 3) == breed(tiny, 4) == DONE
+    assert read_result(tiny.get(keys.result(4)), "").seen == 4
 
 
 def test_a_store_that_is_away_for_a_moment_costs_no_child(
