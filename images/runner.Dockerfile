@@ -108,7 +108,7 @@ ENV PATH=/opt/cycleqd/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /tmp
 USER 65532:65532
-# tini passes signals to the worker only (no -g): it drains by itself, and its sandbox and engine must live until then.
+# tini passes signals to the worker only (no -g): it ends its sandbox and engine by itself.
 ENTRYPOINT ["tini", "--", "cycleqd"]
 ARG FLAVOUR
 ARG VERSION=unknown
