@@ -6,6 +6,7 @@ Jobs as models would cost hundreds of megabytes. What the server's refusals mean
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
@@ -26,6 +27,8 @@ Body = dict[str, Any]
 
 TIMEOUT_SECONDS = 30
 """Of one request. The API server answers within a second or is in trouble."""
+REQUESTS_AT_ONCE = 20
+"""Each is a connection of its own, with 0.4 MiB of buffers; others wait, and their time does not run yet."""
 PAGE = 100
 """Objects in one answer to a listing."""
 PLURAL = "cycleqdruns"
@@ -62,6 +65,7 @@ class Cluster:
     def __init__(self, api: client.ApiClient) -> None:
         """Use a connected client. No request is sent yet."""
         self._api = api
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def check_definition(self) -> None:
         """Make sure that the server knows what a CycleQDRun is.

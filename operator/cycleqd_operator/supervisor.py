@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from contextvars import Context
 from typing import Protocol
 
 from cycleqd.errors import CycleQDError, TemporaryError
@@ -61,7 +62,8 @@ class Supervisor:
         run.wake.set()
         uid = run.ref.uid
         if uid not in self._tasks:
-            self._tasks[uid] = asyncio.create_task(self._tend(run), name=f"{run.ref.namespace}/{run.ref.name}")
+            name, own = f"{run.ref.namespace}/{run.ref.name}", Context()  # kopf's would keep the run's first event
+            self._tasks[uid] = asyncio.create_task(self._tend(run), name=name, context=own)
 
     def forget_run(self, uid: str) -> None:
         """Take in that a run does not exist any more."""
