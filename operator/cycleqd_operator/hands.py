@@ -10,7 +10,7 @@ from cycleqd.api import RunSpec
 from cycleqd.errors import CycleQDError, PermanentError
 from cycleqd.failures import Failure
 from cycleqd.plan import Work
-from cycleqd_operator.cluster import Cluster, NameTaken, Refused
+from cycleqd_operator.cluster import Cluster, Gone, NameTaken, Refused
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.jobs import build_job, is_ours
 from cycleqd_operator.settings import Settings
@@ -70,7 +70,10 @@ class Hands:
     async def _adopt(self, job: Body) -> CycleQDError | None:
         """Take over the Job that has the name already, if it is ours: we made it, and died before we knew."""
         namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
-        there = await self._cluster.job(namespace, name)
+        try:
+            there = await self._cluster.job(namespace, name)
+        except Gone:  # it was on its way out, and the name is free now
+            return await self._create(job)
         if not is_ours(there, job) or there["metadata"].get("deletionTimestamp"):
             return ForeignJob(
                 f"The Job {name} belongs to something else or is being deleted: the run goes on when it is gone; "
