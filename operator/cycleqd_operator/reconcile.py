@@ -13,8 +13,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from cycleqd import keys
 from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.api.status import RunStatus
@@ -37,7 +35,7 @@ from cycleqd_operator.settings import Settings
 from cycleqd_operator.standing import Standing, Trouble
 from cycleqd_operator.status import next_status, refused
 from cycleqd_operator.stores import MeasuredStore, check_model_secrets, open_run_store
-from cycleqd_operator.tracked import Body, Fleet, OpenRun, TrackedRun
+from cycleqd_operator.tracked import Fleet, OpenRun, TrackedRun
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +83,6 @@ class Reconciler:
         """
         if run.body["metadata"].get("deletionTimestamp"):
             return await remove(self._cluster, self._hands, run)
-        run.status = run.status or _status_in(run.body)
         if run.is_over:
             return await self._rest(run)
         try:
@@ -105,7 +102,7 @@ class Reconciler:
         run.opened = None
         await self._hands.stop(run.active)
         if run.status:
-            self._show(run, run.status, run.body["spec"]["search"]["children"])
+            self._show(run, run.status, run.children)
         left = _seconds_left(
             run.status.finished_at if run.status else None, run.body["spec"].get("ttlSecondsAfterFinished")
         )
@@ -136,7 +133,7 @@ class Reconciler:
             await self._hands.stop(run.active)
             return Look(replace(standing, fatal=(type(error).__name__, str(error))))
         if left is not None:
-            return replace(look, again=min(left, look.again or left))
+            return replace(look, again=left if look.again is None else min(left, look.again))
         return look
 
     async def _go_on(self, run: TrackedRun, manifest: CycleQDRun, standing: Standing) -> Look:
@@ -247,15 +244,16 @@ class Reconciler:
 
     async def _tell(self, run: TrackedRun, status: RunStatus) -> float | None:
         """Write the status and record events, if there is news; return the seconds to wait if it is too early."""
-        if status == run.status:
+        if status == run.status and run.is_told:
             return None
         loop = asyncio.get_running_loop()
         early = run.written_at + self._settings.status_interval_seconds - loop.time()
         if run.written_at and early > 0:
             return early
         events = transitions(run.status, status)
+        run.is_told = False
         await self._cluster.write_status(run.ref, status.model_dump(mode="json", by_alias=True, exclude_none=True))
-        run.status, run.written_at = status, loop.time()
+        run.status, run.is_told, run.written_at = status, True, loop.time()
         self._metrics.status_written()
         for event in events:
             logger.info("%s/%s: %s: %s", run.ref.namespace, run.ref.name, event.reason, event.message)
@@ -276,14 +274,6 @@ def _with(run: TrackedRun, standing: Standing, troubles: tuple[Trouble, ...]) ->
     return replace(
         standing, active_jobs=len(active), ready_jobs=sum(job.ready > 0 for job in active), troubles=troubles
     )
-
-
-def _status_in(body: Body) -> RunStatus | None:
-    """Return the status that is written in the run; None if it has none, or one of another version."""
-    try:
-        return RunStatus.model_validate(body["status"])
-    except (KeyError, ValidationError):
-        return None
 
 
 def _seconds_left(since: str | None, seconds: int | None) -> float | None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from cycleqd.api.status import RunStatus
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.run_ref import RunRef
@@ -40,6 +42,7 @@ class TrackedRun:
         opened: its store; None before the first look and after trouble with it.
         settled: uids of ended Jobs that were dealt with.
         status: what was last written, or found.
+        is_told: whether the API server said that it has that status; if not, it may have it or a later one.
         written_at: when, on the event loop's clock in seconds; 0: not yet.
         pods_seen_at: when the pods of Jobs that do not start were last looked at, on the same clock.
         pod_trouble: what was found then.
@@ -51,6 +54,7 @@ class TrackedRun:
     opened: OpenRun | None = None
     settled: set[str] = field(default_factory=set)
     status: RunStatus | None = None
+    is_told: bool = True
     written_at: float = 0.0
     pods_seen_at: float = 0.0
     pod_trouble: str | None = None
@@ -64,6 +68,11 @@ class TrackedRun:
     def storage_uri(self) -> str:
         """Where its state lies, as the manifest says."""
         return str(self.body["spec"]["storage"]["uri"]).rstrip("/")
+
+    @property
+    def children(self) -> int:
+        """How many the manifest asks for; 0 if it says nothing, as one that nobody gave its defaults."""
+        return int(self.body["spec"].get("search", {}).get("children", 0))
 
     @property
     def is_over(self) -> bool:
@@ -99,7 +108,7 @@ class Fleet:
         uid = body["metadata"]["uid"]
         run = self.runs.get(uid)
         if run is None:
-            run = self.runs[uid] = TrackedRun(body, self._jobs[uid])
+            run = self.runs[uid] = TrackedRun(body, self._jobs[uid], status=_status_in(body))
         run.body = body
         return run
 
@@ -148,3 +157,11 @@ class Fleet:
             if other is not run and other.storage_uri == run.storage_uri and age(other) < age(run) and not other.is_over
         )
         return min(rivals, key=age, default=None)
+
+
+def _status_in(body: Body) -> RunStatus | None:
+    """Return the status that is written in the run; None if it has none, or one of another version."""
+    try:
+        return RunStatus.model_validate(body["status"])
+    except (KeyError, ValidationError):
+        return None
