@@ -186,8 +186,9 @@ class Cluster:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-            answer = await response.read()  # type: ignore[no-untyped-call]
+            async with self._slots:
+                response = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+                answer = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise ClusterUnreachable(f"The API server did not answer {method} {path} ({reason}).") from error
