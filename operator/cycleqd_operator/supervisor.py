@@ -12,7 +12,7 @@ import time
 from contextvars import Context
 from typing import Protocol
 
-from cycleqd.errors import CycleQDError, TemporaryError
+from cycleqd.errors import CycleQDError
 from cycleqd_operator.cluster import Cluster, Gone
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
@@ -104,7 +104,7 @@ class Supervisor:
             await asyncio.sleep(self._settings.resync_seconds)
             try:
                 await self.resync()
-            except TemporaryError as error:
+            except CycleQDError as error:  # a refusal, too: somebody may correct our permissions
                 logger.warning("%s It is asked again in %s s.", error, self._settings.resync_seconds)
             self.last_pass = time.monotonic()
 
@@ -138,8 +138,10 @@ class Supervisor:
                 logger.exception("%s/%s: the look failed.", run.ref.namespace, run.ref.name)
                 pause, backoff = backoff, min(2 * backoff, LONGEST_BACKOFF_SECONDS)
             await asyncio.sleep(CALM_SECONDS)
+            # Not wait_for: before Python 3.12 it forgets to be cancelled when the run is woken at the same moment.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(run.wake.wait(), HEARTBEAT_SECONDS if pause is None else pause)
+                async with asyncio.timeout(HEARTBEAT_SECONDS if pause is None else pause):
+                    await run.wake.wait()
 
     async def _look(self, run: TrackedRun) -> float | None:
         with self._metrics.reconcile(Gone):
