@@ -16,7 +16,7 @@ from typing import Any, cast
 from kubernetes.aio import client
 
 from cycleqd.api import API_VERSION, KIND
-from cycleqd_operator.cluster import PLURAL, Cluster, ClusterUnreachable, _refusal
+from cycleqd_operator.cluster import PLURAL, Cluster, ClusterUnreachable, Refused, _refusal
 from cycleqd_operator.conditions import timestamp
 
 Body = dict[str, Any]
@@ -204,6 +204,8 @@ class LocalCluster(Cluster):
         """For each request, whether the server does not answer it."""
         self.deaf: Iterator[bool] = itertools.repeat(False)
         """For each request, whether the server does it, and the answer is lost."""
+        self.forbidden = 0
+        """How many of the next requests the server refuses."""
 
     async def _request(
         self,
@@ -216,6 +218,9 @@ class LocalCluster(Cluster):
     ) -> Body:
         if next(self.away):
             raise ClusterUnreachable(f"The API server did not answer {method} {path} (connection refused).")
+        if self.forbidden:
+            self.forbidden -= 1
+            raise Refused(f"The API server refused {method} {path} (403): you may not do that")
         status, answer = self.server.answer(method, path, query, json.loads(json.dumps(body)), content)
         if next(self.deaf):
             raise ClusterUnreachable(f"The API server did not answer {method} {path} (connection reset).")
