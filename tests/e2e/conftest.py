@@ -1,0 +1,88 @@
+"""How the suite runs: one world for all, scenarios that do not disturb each other side by side, words for failures.
+
+A scenario mostly waits for pods. Those marked ``together`` run in threads, all at once, each as its own test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.e2e.diagnosis import describe
+from tests.e2e.scene import Scene
+from tests.e2e.world import World, build_world
+
+THREADS = int(os.environ.get("CYCLEQD_E2E_TOGETHER", "4"))
+"""Scenarios side by side; each has a worker or two on the nodes."""
+
+_futures: dict[str, Future[None]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "together: a scenario that others do not disturb")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Scenarios that stop something for everybody come first: nothing else runs then."""
+    here = [place for place, item in enumerate(items) if "tests/e2e/" in item.nodeid]
+    ordered = sorted((items[place] for place in here), key=_is_together)
+    for place, item in zip(here, ordered, strict=True):
+        items[place] = item
+
+
+def _is_together(item: pytest.Item) -> bool:
+    return item.get_closest_marker("together") is not None
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with build_world() as built:
+        yield built
+
+
+@pytest.fixture
+def scene(world: World) -> Scene:
+    """What a scenario gets; it may make runs with it."""
+    return Scene(world)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a scenario, or wait for it if it runs already."""
+    given = pyfuncitem.funcargs.get("scene")
+    if not isinstance(given, Scene):
+        return None
+    world = given.world
+    if not _is_together(pyfuncitem):
+        _play(pyfuncitem, world)
+        return True
+    if pyfuncitem.nodeid not in _futures:
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="scenario")
+        for item in pyfuncitem.session.items:
+            if isinstance(item, pytest.Function) and _is_together(item):
+                _futures[item.nodeid] = pool.submit(_play, item, world)
+        pool.shutdown(wait=False)
+    _futures[pyfuncitem.nodeid].result()
+    return True
+
+
+def _play(item: pytest.Function, world: World) -> None:
+    scene, scenario = Scene(world), item.obj
+    try:
+        _call(scenario, scene, getattr(item, "callspec", None))
+    except Exception:
+        with suppress(Exception):  # the scenario's own failure is what counts
+            item.add_report_section("call", "cluster", "\n\n".join(describe(run) for run in scene.runs))
+        raise
+    finally:
+        with suppress(Exception):  # what is left goes with the namespace
+            scene.close()
+
+
+def _call(scenario: Callable[..., None], scene: Scene, spec: Any) -> None:
+    scenario(scene=scene, **(spec.params if spec else {}))
