@@ -85,7 +85,7 @@ class ApiServer:
                 owners = owned["metadata"].get("ownerReferences", ())
                 if all(owner["uid"] != own["metadata"]["uid"] for owner in owners):
                     continue
-                if kind == "jobs":
+                if kind == "jobs" or owned["status"]["phase"] in ("Succeeded", "Failed"):
                     self.remove(kind, owned)
                 else:
                     owned["metadata"].setdefault("deletionTimestamp", timestamp(self._clock()))

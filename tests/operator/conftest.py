@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 
 from tests.operator.world import World
+from tests.runner.conftest import s3_bucket
+
+__all__ = ["s3_bucket", "world"]
 
 settings.register_profile("thorough", max_examples=500, stateful_step_count=100, deadline=None)
 

@@ -277,7 +277,7 @@ class World:
         if work.role == "prepare":
             store.put(keys.basis_manifest(work.subject), b"{}")
         elif work.role == "finalize":
-            _finalize(store)
+            finalize(store)
         elif left is not None:
             put_result(store, left)
             return None
@@ -323,7 +323,7 @@ def _is_done(store: ObjectStore, individual: int) -> bool:
         return False
 
 
-def _finalize(store: ObjectStore) -> None:
+def finalize(store: ObjectStore) -> None:
     log, spec = ResultLog(store), read_spec(store)
     log.refresh()
     report = Report(
