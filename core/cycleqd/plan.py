@@ -130,8 +130,8 @@ def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
     """
     claimed = {individual for work in observed.running for individual in work.ids}
     unclaimed = [individual for individual in _missing_children(spec, observed) if individual not in claimed]
-    held = [individual for individual in unclaimed if child_key(individual) in observed.held]
-    open_ids = [individual for individual in unclaimed if individual not in held]
+    held = [individual for individual in unclaimed if child_key(individual) in observed.held] if observed.held else []
+    open_ids = [individual for individual in unclaimed if individual not in held] if held else unclaimed
     if spec.search.strict and claimed:
         open_ids = [individual for individual in open_ids if individual < max(claimed)]
     if spec.search.strict and held:
