@@ -193,9 +193,16 @@ class Cluster:
             reason = str(error) or type(error).__name__
             raise ClusterUnreachable(f"The API server did not answer {method} {path} ({reason}).") from error
         if response.status < 400:  # noqa: PLR2004 - HTTP
-            parsed: Body = json.loads(answer)
-            return parsed
+            return _parsed(answer, f"{method} {path}")
         raise _refusal(response.status, f"{method} {path}", answer)
+
+
+def _parsed(answer: bytes, request: str) -> Body:
+    try:
+        body: Body = json.loads(answer)
+    except ValueError as error:  # something between us and the server answered in its place
+        raise ClusterUnreachable(f"The API server did not answer {request}: what came is no JSON.") from error
+    return body
 
 
 def _refusal(status: int, request: str, answer: bytes) -> PermanentError | TemporaryError:
@@ -203,7 +210,8 @@ def _refusal(status: int, request: str, answer: bytes) -> PermanentError | Tempo
         message = str(json.loads(answer)["message"])
     except (ValueError, KeyError, TypeError):
         message = answer.decode(errors="replace")[:200]
-    if status in {401, 408, 429} or status >= 500:  # noqa: PLR2004 - HTTP; 401: the token is being renewed
+    # 401: the token is being renewed; 410: a listing took so long that it has to begin again.
+    if status in {401, 408, 410, 429} or status >= 500:  # noqa: PLR2004 - HTTP
         return ClusterUnreachable(f"The API server could not do {request} ({status}: {message}).")
     kind = {404: Gone, 409: NameTaken}.get(status, Refused)
     return kind(f"The API server refused {request} ({status}): {message}")
