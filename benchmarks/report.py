@@ -14,7 +14,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "torch", "transformers", "ribs")
-"""Whose versions matter to the figures."""
+"""Whose versions matter to most figures."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def at_least(name: str, value: float, unit: str, bound: float) -> Figure:
     return Figure(name, value, unit, f">= {bound:g} {unit}", value >= bound)
 
 
-def _machine() -> dict[str, object]:
+def _machine(packages: Sequence[str]) -> dict[str, object]:
     """Return what the figures depend on besides the code."""
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES if find_spec(name)},
+        "packages": {name: version(name) for name in packages if find_spec(name)},
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -70,12 +70,13 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def publish(script: str, figures: Sequence[Figure]) -> int:
+def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PACKAGES) -> int:
     """Print the figures and write them to ``results/<name>.json``.
 
     Args:
         script: name or ``__file__`` of the benchmark.
         figures: in the order in which they are printed.
+        packages: whose versions matter to them.
 
     Returns:
         The exit code: 1 if a figure is short of its target, else 0.
@@ -84,6 +85,6 @@ def publish(script: str, figures: Sequence[Figure]) -> int:
         print(figure.line())
     RESULTS.mkdir(exist_ok=True)
     name = Path(script).stem
-    content = {"script": name, "machine": _machine(), "figures": [asdict(figure) for figure in figures]}
+    content = {"script": name, "machine": _machine(packages), "figures": [asdict(figure) for figure in figures]}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return int(any(figure.met is False for figure in figures))

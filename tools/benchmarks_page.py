@@ -16,6 +16,7 @@ INTRODUCTION = """\
 What is fast, measured. Every script compares within one run, alternating, because clocks are noisy and machines are
 shared: quote the ratios, not the seconds. `make bench` runs all of them, renews `benchmarks/results/*.json` and this
 page, and exits with 1 if a figure is short of its target. One alone: `.venv/bin/python -m benchmarks.archive`.
+`operator_scale` needs a cluster with fake nodes and an S3 server; without them it says so and measures nothing.
 """
 
 
