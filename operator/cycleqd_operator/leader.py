@@ -24,8 +24,9 @@ from cycleqd_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15
-"""A leader that was not heard of for so long is replaced."""
+LEASE_SECONDS = 20
+"""A leader that was not heard of for so long is replaced. Until then it must have given up, in the worst case after
+its pause, the time to renew, and a last try with two requests and a pause: RENEW_SECONDS + 4 RETRY_SECONDS."""
 RENEW_SECONDS = 10
 RETRY_SECONDS = 2
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
