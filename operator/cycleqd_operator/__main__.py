@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import kopf
 from pythonjsonlogger.json import JsonFormatter
 
-from cycleqd.errors import EXIT_BAD_INPUT, TemporaryError
+from cycleqd.errors import EXIT_BAD_INPUT, PermanentError, TemporaryError
 from cycleqd_operator.cluster import Cluster, connect
 from cycleqd_operator.handlers import kopf_settings, registry
 from cycleqd_operator.leader import LeadershipLost, lead
 from cycleqd_operator.metrics import Metrics
 from cycleqd_operator.reconcile import Reconciler
-from cycleqd_operator.settings import BadSettings, Settings
+from cycleqd_operator.settings import Settings
 from cycleqd_operator.supervisor import Supervisor
 from cycleqd_operator.tracked import Fleet
 from cycleqd_operator.web import serve
@@ -30,15 +30,14 @@ FIRST_RETRY_SECONDS = 5
 
 
 def main() -> None:
-    """Run the operator. Exit code 2: the settings are wrong; 1: leadership was lost."""
+    """Run the operator. Exit code 2: the settings or the permissions are wrong; 1: leadership was lost."""
     try:
         settings = Settings.load()
-    except BadSettings as error:
+        _log_as(settings)
+        asyncio.run(_operate(settings))
+    except PermanentError as error:
         sys.stderr.write(f"cycleqd-operator: {error}\n")
         sys.exit(EXIT_BAD_INPUT)
-    _log_as(settings)
-    try:
-        asyncio.run(_operate(settings))
     except LeadershipLost as error:
         logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
         sys.exit(1)
@@ -90,6 +89,7 @@ async def _first_look(cluster: Cluster, supervisor: Supervisor) -> None:
             await supervisor.resync()
         except TemporaryError as error:
             logger.warning("%s It is asked again in %s s.", error, FIRST_RETRY_SECONDS)
+            supervisor.last_pass = time.monotonic()  # a restart would not help
             await asyncio.sleep(FIRST_RETRY_SECONDS)
         else:
             return

@@ -18,7 +18,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.config import ConfigException
 
 from cycleqd.api import API_VERSION, GROUP, KIND, VERSION
-from cycleqd.errors import PermanentError, TemporaryError
+from cycleqd.errors import MissingInput, PermanentError, TemporaryError
 from cycleqd_operator.conditions import Event
 from cycleqd_operator.labels import COMPONENT_WORKER, RUN_UID, SELECTOR
 from cycleqd_operator.run_ref import RunRef
@@ -51,11 +51,18 @@ class Gone(PermanentError):
 
 
 async def connect() -> client.ApiClient:
-    """Return a client: the pod's own service account, or what KUBECONFIG says outside a cluster."""
+    """Return a client: the pod's own service account, or what KUBECONFIG says outside a cluster.
+
+    Raises:
+        MissingInput: there is neither.
+    """
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except ConfigException:
-        await config.load_kube_config()  # type: ignore[no-untyped-call]
+        try:
+            await config.load_kube_config()  # type: ignore[no-untyped-call]
+        except ConfigException as error:
+            raise MissingInput(f"There is no cluster to serve ({error}): run in a pod, or set KUBECONFIG.") from error
     return client.ApiClient()
 
 
