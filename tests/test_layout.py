@@ -35,8 +35,8 @@ def test_import_operator_is_the_standard_librarys() -> None:
     )
 
 
-def _modules(package: str) -> list[str]:
-    source = ROOT / "core"
+def _modules(package: str, folder: str = "core") -> list[str]:
+    source = ROOT / folder
     paths = sorted((source / package).rglob("*.py"))
     return [".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
@@ -53,6 +53,18 @@ print(sorted({{"torch", "transformers", "vllm", "kopf", "kubernetes", "cycleqd_r
     assert _python(code) == "[]"
 
 
+def test_the_operator_imports_no_models() -> None:
+    modules = _modules("cycleqd_operator", "operator")
+    assert "cycleqd_operator.reconcile" in modules
+    code = f"""
+import importlib, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+print(sorted({{"torch", "transformers", "vllm", "cycleqd_runner"}} & set(sys.modules)))
+"""
+    assert _python(code) == "[]"
+
+
 @pytest.mark.parametrize(
     "folder", [name for name in (*PACKAGES, "tests", "benchmarks", "examples") if (ROOT / name).exists()]
 )
@@ -62,7 +74,7 @@ def test_files_stay_readable(folder: str) -> None:
     assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > LONGEST} == {}
 
 
-@pytest.mark.parametrize("folder", ["tests", "core/cycleqd", "runner/cycleqd_runner"])
+@pytest.mark.parametrize("folder", ["tests", "core/cycleqd", "operator/cycleqd_operator", "runner/cycleqd_runner"])
 def test_every_folder_of_modules_is_a_package(folder: str) -> None:
     missing = {path.parent for path in (ROOT / folder).rglob("*.py") if not (path.parent / "__init__.py").exists()}
     assert missing == set()

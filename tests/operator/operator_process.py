@@ -24,6 +24,7 @@ class Operator:
 
     def __init__(self, world: World, settings: Settings = AT_ONCE) -> None:
         self.world = world
+        self.settings = settings
         self.fleet = Fleet()
         self.cluster = LocalCluster(world.api)
         self.metrics = Metrics()
