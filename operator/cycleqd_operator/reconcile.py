@@ -7,37 +7,31 @@ operator's first. Jobs are taken in before the store is read, so that a Job that
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun, RunSpec
-from cycleqd.api.status import RunStatus
 from cycleqd.errors import BadData, BadManifest, CycleQDError, RunMismatch, UnsupportedHere
 from cycleqd.failures import Failure, Verdict, judge
 from cycleqd.manifest import parse_manifest
-from cycleqd.plan import Observed, Role, plan
+from cycleqd.plan import Observed, plan
 from cycleqd.store import ObjectStore
 from cycleqd_operator.cluster import Cluster
-from cycleqd_operator.conditions import transitions
 from cycleqd_operator.ended_jobs import failure_of
 from cycleqd_operator.hands import Hands
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
 from cycleqd_operator.pod_view import trouble_of_job
 from cycleqd_operator.removal import protect, remove
-from cycleqd_operator.run_metrics import JobState
 from cycleqd_operator.run_store import RunStore, StoreView
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.standing import Standing, Trouble
 from cycleqd_operator.status import next_status, refused
 from cycleqd_operator.stores import MeasuredStore, check_model_secrets, open_run_store
 from cycleqd_operator.tracked import Fleet, OpenRun, TrackedRun
-
-logger = logging.getLogger(__name__)
+from cycleqd_operator.voice import Voice
 
 HOPELESS = (BadManifest, RunMismatch, UnsupportedHere, BadData)
 """What a store says that no waiting helps against; anything else degrades the run until it is better."""
@@ -73,6 +67,7 @@ class Reconciler:
         self._settings = settings
         self._metrics = metrics
         self._hands = Hands(cluster, fleet, settings)
+        self._voice = Voice(cluster, settings, metrics)
 
     async def look(self, run: TrackedRun) -> float | None:
         """Look at a run once; return in how many seconds to look again, None: nothing is to be expected.
@@ -89,12 +84,12 @@ class Reconciler:
             manifest = parse_manifest({key: run.body[key] for key in ("apiVersion", "kind", "metadata", "spec")})
         except BadManifest as error:
             await self._hands.stop(run.active)
-            return await self._tell(run, refused(run.status, run.generation, str(error), time.time()))
+            return await self._voice.tell(run, refused(run.status, run.generation, str(error), time.time()))
         await protect(self._cluster, run)
         look = await self._look(run, manifest)
         status = next_status(run.status, look.standing)
-        self._show(run, status, manifest.spec.search.children)
-        late = await self._tell(run, status)
+        self._voice.show(run, status, manifest.spec.search.children)
+        late = await self._voice.tell(run, status)
         return min((seconds for seconds in (look.again, late) if seconds is not None), default=None)
 
     async def _rest(self, run: TrackedRun) -> float | None:
@@ -102,7 +97,7 @@ class Reconciler:
         run.opened = None
         await self._hands.stop(run.active)
         if run.status:
-            self._show(run, run.status, run.children)
+            self._voice.show(run, run.status, run.children)
         left = _seconds_left(
             run.status.finished_at if run.status else None, run.body["spec"].get("ttlSecondsAfterFinished")
         )
@@ -232,36 +227,6 @@ class Reconciler:
         if verdict.retry_at is not None:
             pauses.append(max(0.0, verdict.retry_at - time.time()))
         return min(pauses, default=None)
-
-    def _show(self, run: TrackedRun, status: RunStatus, children: int) -> None:
-        ref = run.ref
-        jobs: Counter[tuple[Role, JobState]] = Counter(
-            (job.work.role, "running" if job.ready else "pending") for job in run.active
-        )
-        self._metrics.show(ref.namespace, ref.name, status, wanted=children, jobs=jobs)
-        if run.opened:
-            self._metrics.count_results(ref.namespace, ref.name, run.opened.store.entries)
-
-    async def _tell(self, run: TrackedRun, status: RunStatus) -> float | None:
-        """Write the status and record events, if there is news; return the seconds to wait if it is too early."""
-        if status == run.status and run.is_told:
-            return None
-        loop = asyncio.get_running_loop()
-        early = run.written_at + self._settings.status_interval_seconds - loop.time()
-        if run.written_at and early > 0:
-            return early
-        events = transitions(run.status, status)
-        run.is_told = False
-        await self._cluster.write_status(run.ref, status.model_dump(mode="json", by_alias=True, exclude_none=True))
-        run.status, run.is_told, run.written_at = status, True, loop.time()
-        self._metrics.status_written()
-        for event in events:
-            logger.info("%s/%s: %s: %s", run.ref.namespace, run.ref.name, event.reason, event.message)
-            try:
-                await self._cluster.record(run.ref, event)
-            except CycleQDError as error:  # the status tells the same: nothing is repeated for an event's sake
-                logger.warning("%s/%s: %s", run.ref.namespace, run.ref.name, error)
-        return 0.0 if run.is_over else None
 
 
 def _age(job: JobView) -> float:
