@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from cycleqd.api.run import Storage
-from cycleqd.errors import CycleQDError, PermanentError, TemporaryError
+from cycleqd.errors import CycleQDError, PermanentError
 from cycleqd_operator.cluster import Cluster, NameTaken
 from cycleqd_operator.conditions import Event
 from cycleqd_operator.hands import Hands
@@ -48,8 +48,6 @@ async def remove(cluster: Cluster, hands: Hands, run: TrackedRun) -> float | Non
     try:
         opened = await open_run_store(cluster, run.ref.namespace, Storage.model_validate(run.body["spec"]["storage"]))
         await asyncio.to_thread(delete_everything, opened.store, run.ref.uid)
-    except TemporaryError:
-        raise
     except PermanentError as error:  # nobody can delete it for us: better to let the run go than to keep it for ever
         await _tell(cluster, run, f"What the run stored was not deleted: {error}")
     finalizers = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
