@@ -8,7 +8,7 @@ import pytest
 
 from cycleqd import keys
 from tests.operator.operator_process import AT_ONCE, breeding, condition, ended, names, started, status_of, until
-from tests.operator.world import AWAY, World
+from tests.operator.world import AWAY, World, finalize
 
 
 def reasons(world: World) -> list[str]:
@@ -71,6 +71,29 @@ async def test_a_second_look_does_nothing_again(world: World) -> None:
     pause = await operator.look()
     assert world.api.requests == []
     assert pause == AT_ONCE.poll_seconds
+
+
+async def test_a_look_knows_at_once_what_the_one_before_it_did(world: World) -> None:
+    operator = await breeding(world, workers={"parallelism": 2})
+    world.api.requests.clear()
+    await operator.reconciler.look(operator.tracked())  # without hearing of the Jobs that were made
+    assert [request for request in world.api.requests if request.startswith("POST")] == []
+    world.change(desiredState="Suspended")
+    await operator.look()
+    assert operator.tracked().active == []
+
+
+async def test_a_run_ends_when_its_last_worker_has(world: World) -> None:
+    world.apply(children=0)
+    operator = await started(world)
+    await until(world, operator, "Finalizing")
+    world.make_pods()
+    finalize(world.storage)  # the report is there, but its worker has not ended
+    await operator.look()
+    assert status_of(world).state == "Finalizing"
+    world.work_off()
+    await operator.look()
+    assert status_of(world).state == "Succeeded"
 
 
 async def test_the_figures_grow_while_a_worker_works(world: World) -> None:

@@ -171,6 +171,7 @@ class TestFailures:
         opened.note("job-1", FAILURE.model_copy(update={"message": "Something else."}))
         assert opened.failures == (FAILURE,)
         assert list(folder.list(keys.FAILURES)) == [keys.failure("job-1")]
+        assert Failure.model_validate_json(folder.get(keys.failure("job-1"))) == FAILURE
 
     def test_another_process_reads_it(self, folder: FolderStore) -> None:
         RunStore(folder).note("job-1", FAILURE)

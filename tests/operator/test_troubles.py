@@ -90,6 +90,14 @@ class TestStore:
         assert condition(world, "Degraded").status == "False"
         await until(world, operator, "Succeeded")
 
+    async def test_the_secret_is_read_again_because_somebody_may_correct_it(self, world: World) -> None:
+        operator = await breeding(world)
+        world.store_trouble = AccessDenied("The store refused access.")
+        await operator.look()
+        world.api.requests.clear()
+        await operator.look()
+        assert "GET /api/v1/namespaces/research/secrets/s3" in world.api.requests
+
     async def test_figures_stay_while_it_is_away(self, world: World) -> None:
         operator = await breeding(world, children=6)
         world.work()
@@ -228,9 +236,10 @@ class TestSlowPods:
         operator = await started(world)
         await operator.look()
         world.make_pods()
+        world.pass_time(29)
         await operator.look()
         assert condition(world, "Degraded").status == "False"
-        world.pass_time(31)
+        world.pass_time(2)
         await operator.look()
         degraded = condition(world, "Degraded")
         assert (degraded.status, degraded.reason) == ("True", "WorkersNotStarting")

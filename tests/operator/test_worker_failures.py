@@ -19,6 +19,16 @@ def notes(world: World) -> list[Failure]:
 
 
 class TestDeaths:
+    async def test_one_is_noted_once_and_asked_about_once(self, world: World) -> None:
+        world.fates["breed-3"] = [DIES]
+        operator = await breeding(world, children=3)
+        world.work_off()
+        await operator.look()
+        world.api.requests.clear()
+        await operator.look()
+        assert world.api.requests == []
+        assert len(notes(world)) == 1
+
     async def test_a_child_that_kills_its_workers_is_given_up_and_the_run_goes_on(self, world: World) -> None:
         world.apply(children=4, failurePolicy={"attempts": 3})
         world.fates["breed-4"] = [DIES] * 10
@@ -102,7 +112,9 @@ class TestWordsOfWorkers:
         world.fates["prepare-sql"] = [told]
         operator = await started(world)
         await operator.look()
-        world.work()
+        world.make_pods()
+        world.step(next(pod for pod in world.live_pods if "prepare-0" in pod["metadata"]["name"]))
+        assert len(names(world)) == 2
         await operator.look()
         failed = condition(world, "Failed")
         assert (status_of(world).state, failed.reason, failed.message) == ("Failed", "BadModel", told.message)
