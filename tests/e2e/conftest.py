@@ -24,15 +24,20 @@ _futures: dict[str, Future[None]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "together: a scenario that others do not disturb")
+    config.addinivalue_line("markers", "together(long=False): a scenario that others do not disturb")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Scenarios that stop something for everybody come first: nothing else runs then."""
+    """Scenarios that stop something for everybody come first, when nothing else runs; then the longest."""
     here = [place for place, item in enumerate(items) if "tests/e2e/" in item.nodeid]
-    ordered = sorted((items[place] for place in here), key=_is_together)
+    ordered = sorted((items[place] for place in here), key=_turn)
     for place, item in zip(here, ordered, strict=True):
         items[place] = item
+
+
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("together")
+    return 0 if mark is None else 1 if mark.kwargs.get("long") else 2
 
 
 def _is_together(item: pytest.Item) -> bool:
