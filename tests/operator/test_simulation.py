@@ -23,7 +23,7 @@ from cycleqd.errors import CycleQDError
 from cycleqd.orders import Outcome
 from cycleqd_operator.job_view import JobView
 from tests.operator.operator_process import Operator, condition, status_of
-from tests.operator.world import AWAY, DIES, World
+from tests.operator.world import AWAY, DIES, World, notes, put_result
 
 EXPERTS = 3
 ATTEMPTS = 2
@@ -52,15 +52,21 @@ class Histories(RuleBasedStateMachine):
         parallelism=st.integers(1, 4),
         block=st.integers(1, 4),
         strict=st.booleans(),
-        desired=st.sampled_from(["Running", "Paused"]),
+        desired=st.sampled_from(["Running", "Running", "Paused"]),
+        breeds=st.sampled_from([True, True, False]),
     )
-    def apply(self, children: int, parallelism: int, block: int, strict: bool, desired: str) -> None:
+    def apply(self, children: int, parallelism: int, block: int, strict: bool, desired: str, breeds: bool) -> None:
+        """Begin at the beginning, or with experts that are ready, as most of a run's time is bred in."""
         self.world.apply(
             search={"children": children, "strict": strict, "lag": 2},
             workers={"parallelism": parallelism, "childrenPerJob": block},
             failurePolicy={"attempts": ATTEMPTS, "maxQuarantined": 1000, "maxFailures": 100_000},
             desiredState=desired,
         )
+        for expert in ("sql", "shell", "python") if breeds else ():
+            self.world.storage.put(keys.basis_manifest(expert), b"{}")
+        for individual in range(EXPERTS) if breeds else ():
+            put_result(self.world.storage, individual)
         self._run(self.operator.start())
 
     # The operator.
@@ -69,6 +75,13 @@ class Histories(RuleBasedStateMachine):
     def look(self) -> None:
         self.operator.hear()
         self.is_up_to_date = self._look()
+
+    @rule(times=st.integers(1, 6))
+    def look_and_work(self, times: int) -> None:
+        for _ in range(times):
+            self.look()
+            self.after_a_look_all_is_as_wanted()
+            self.world.work()
 
     @rule(api=FAULTS, store=FAULTS)
     def look_in_bad_weather(self, api: list[bool], store: list[bool]) -> None:
@@ -131,9 +144,9 @@ class Histories(RuleBasedStateMachine):
     def stop_pods(self, last_words: bool) -> None:
         self.world.stop_pods(last_words=last_words)
 
-    @rule(child=st.integers(EXPERTS, EXPERTS + 7))
-    def child_kills_its_next_worker(self, child: int) -> None:
-        self.world.fates.setdefault(f"breed-{child}", []).append(DIES)
+    @rule(child=st.integers(EXPERTS, EXPERTS + 3), workers=st.integers(1, 2 * ATTEMPTS))
+    def child_kills_its_next_workers(self, child: int, workers: int) -> None:
+        self.world.fates.setdefault(f"breed-{child}", []).extend([DIES] * workers)
 
     @rule(child=st.integers(EXPERTS, EXPERTS + 7))
     def damage(self, child: int) -> None:
@@ -184,9 +197,11 @@ class Histories(RuleBasedStateMachine):
         assert status.state != "Failed", condition(self.world, "Failed").message
         if status.state in ("Suspended", "Succeeded"):
             assert active == []
+        if status.state == "Succeeded":  # such a run is not looked at again
+            return
         if self.world.store_trouble:
             assert condition(self.world, "Degraded").reason == "StoreUnreachable"
-        elif status.state != "Succeeded":  # an ended run is not looked at again
+        else:
             children = {child for child in self.world.readable_results if child >= EXPERTS}
             assert status.children == len(children - self.world.quarantined)
 
@@ -205,7 +220,8 @@ class Histories(RuleBasedStateMachine):
         operator.reconnect()
         self._run(operator.resync())
         for _ in range(PATIENCE):
-            self._run(operator.look())
+            self.look()
+            self.after_a_look_all_is_as_wanted()
             if operator.tracked().is_over:
                 break
             world.work()
@@ -219,6 +235,9 @@ class Histories(RuleBasedStateMachine):
         assert world.readable_results | world.quarantined == everybody
         assert status.quarantined == len(world.quarantined)
         assert status.children == self._children - len(world.quarantined)
+
+        deaths = Counter((note.individual, note.generation) for note in notes(world) if note.is_death)
+        assert max(deaths.values(), default=0) <= ATTEMPTS  # then its child is given up
 
     @property
     def _children(self) -> int:

@@ -6,16 +6,10 @@ from typing import Any
 
 import pytest
 
-from cycleqd import keys
 from cycleqd.errors import MissingInput
-from cycleqd.failures import Failure
 from cycleqd.orders import Outcome
 from tests.operator.operator_process import breeding, condition, names, started, status_of, until
-from tests.operator.world import AWAY, DIES, World
-
-
-def notes(world: World) -> list[Failure]:
-    return [Failure.model_validate_json(world.storage.get(key)) for key in world.storage.list(keys.FAILURES)]
+from tests.operator.world import AWAY, DIES, World, notes
 
 
 class TestDeaths:

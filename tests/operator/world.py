@@ -21,6 +21,7 @@ import cycleqd_operator.reconcile
 import cycleqd_operator.stores
 from cycleqd import keys
 from cycleqd.errors import BadData, CycleQDError, MissingObject, StoreUnreachable
+from cycleqd.failures import Failure
 from cycleqd.identity import read_desired_state, read_identity, read_spec
 from cycleqd.ids import parse_ids
 from cycleqd.log import ResultLog
@@ -321,6 +322,11 @@ def _is_done(store: ObjectStore, individual: int) -> bool:
         return store.exists(keys.quarantine(individual)) or read_result(store.get(key), key).id == individual
     except (MissingObject, BadData):
         return False
+
+
+def notes(world: World) -> list[Failure]:
+    """Return what the operator wrote down about failed workers."""
+    return [Failure.model_validate_json(world.storage.get(key)) for key in world.storage.list(keys.FAILURES)]
 
 
 def finalize(store: ObjectStore) -> None:
