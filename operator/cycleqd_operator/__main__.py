@@ -61,8 +61,8 @@ async def _operate(settings: Settings) -> None:
         leading = True
         metrics.set_leader(leads=True)
         await _first_look(cluster, supervisor)
-        heartbeat = asyncio.create_task(supervisor.keep_in_step())
-        try:
+        async with asyncio.TaskGroup() as group:  # when one of the two fails, the process ends and begins anew
+            heartbeat = group.create_task(supervisor.keep_in_step())
             await kopf.operator(
                 registry=registry(supervisor),
                 settings=kopf_settings(clusterwide=not settings.namespaces),
@@ -70,7 +70,6 @@ async def _operate(settings: Settings) -> None:
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
             )
-        finally:
             heartbeat.cancel()
 
     web = await serve(settings.port, metrics, lambda: supervisor.last_pass if leading else time.monotonic())
