@@ -145,14 +145,19 @@ class Run:
     def reach(self, what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for a condition of the run; a run that fails meanwhile will not reach it."""
         deadline = time.monotonic() + seconds
+        if condition():
+            return
+        had_failed = self.has_failed()
         while not condition():
-            if self.status().get("state") == "Failed":
-                if condition():
-                    return
+            if not had_failed and self.has_failed() and not condition():
                 raise AssertionError(f"{self.name}: waiting for {what}, but it failed: {self.condition('Failed')[2]}")
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.name}: {what} did not happen within {seconds} s")
             time.sleep(POLL_SECONDS)
+
+    def has_failed(self) -> bool:
+        """Return whether the operator gave the run up."""
+        return bool(self.status().get("state") == "Failed")
 
     def reach_state(self, *states: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the status says one of these states for the present spec."""

@@ -100,7 +100,7 @@ def test_a_cancelled_run_stops_keeps_its_results_and_is_deleted_after_its_time(s
 def test_a_run_beyond_its_deadline_fails_and_its_workers_stop(scene: Scene) -> None:
     run = scene.tiny_run("late", {"spec.search.children": 500, "spec.activeDeadlineSeconds": 20})
     run.apply()
-    run.reach("its failure", lambda: run.status().get("state") == "Failed", seconds=90)
+    run.reach("its failure", run.has_failed, seconds=90)
     assert run.condition("Failed") == (
         "True",
         "DeadlineExceeded",

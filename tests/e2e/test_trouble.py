@@ -158,7 +158,7 @@ def test_an_expert_of_another_model_fails_the_run_with_one_sentence(scene: Scene
     misfit = f"{scene.world.tiny.uri}/misfit"
     run = scene.tiny_run("misfit", {"spec.experts.1.uri": misfit}, knows_experts=False)
     run.apply()
-    run.reach("its failure", lambda: run.status().get("state") == "Failed")
+    run.reach("its failure", run.has_failed)
     failed, reason, message = run.condition("Failed")
     assert (failed, reason) == ("True", "BadModel")
     one_sentence(message, "shape")
