@@ -28,12 +28,12 @@ test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all test
 images: ## build the images of operator and runner (IMAGES="--flavour gpu runner"; tools/build-images --help)
 	tools/build-images $(IMAGES)
 
-e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_*
-	@if [ -z "$$KUBECONFIG" ] || [ -z "$$AWS_ACCESS_KEY_ID" ]; then \
-	  echo "make e2e needs a cluster (KUBECONFIG) and an S3 that its pods reach (AWS_*): nothing was tested."; \
-	else \
-	  $(BIN)/python examples/quickstart/prepare_base.py && $(BIN)/pytest -m e2e tests/e2e; \
-	fi
+e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* and the images in CYCLEQD_*_IMAGE
+	@for name in KUBECONFIG AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY CYCLEQD_OPERATOR_IMAGE CYCLEQD_RUNNER_IMAGE; do \
+	  [ -n "$${!name}" ] || { echo "make e2e needs $$name: nothing was tested (docs/operations.md)." >&2; exit 2; }; \
+	done
+	$(BIN)/python examples/quickstart/prepare_base.py
+	$(BIN)/pytest -m e2e tests/e2e
 
 lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/ruff check .

@@ -42,6 +42,8 @@ PODS_SECONDS = 20
 """Between two questions of that kind about one run."""
 TROUBLE_SECONDS = 10
 """Between two looks at a run that something is wrong with."""
+STOPPING_SECONDS = 2
+"""Between two looks at a run whose workers are stopping."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,10 @@ class Reconciler:
         standing = Standing(spec=spec, generation=run.generation, now=time.time(), storage_uri=spec.storage.uri)
         left = _seconds_left(run.status.started_at if run.status else None, spec.active_deadline_seconds)
         if left is not None and left <= 0:
-            await self._hands.stop(run.active)
             message = f"The run is not finished after {spec.active_deadline_seconds} s: raise activeDeadlineSeconds."
-            return Look(replace(standing, fatal=("DeadlineExceeded", message)))
-        if spec.desired_state in ("Suspended", "Cancelled"):  # at once, whether or not the store can be read
-            await self._hands.stop(run.active)
+            return await self._end(run, manifest, replace(standing, fatal=("DeadlineExceeded", message)))
         if spec.desired_state == "Cancelled":
-            return Look(replace(standing, phase="Cancelled"))
+            return await self._end(run, manifest, replace(standing, phase="Cancelled"))
         rival = self._fleet.rival(run)
         if rival:
             message = f"The older run {rival.ref.namespace}/{rival.ref.name} uses {spec.storage.uri}: this one waits."
@@ -131,9 +130,29 @@ class Reconciler:
             return replace(look, again=left if look.again is None else min(left, look.again))
         return look
 
+    async def _end(self, run: TrackedRun, manifest: CycleQDRun, standing: Standing) -> Look:
+        """Stop all workers and find out how far they came. A store that is away holds the end up for one look only."""
+        stopping = await self._halt(run)
+        standing = replace(standing, stopping=stopping)
+        try:
+            opened = await self._open(run, manifest)
+            view = await asyncio.to_thread(opened.look, manifest.spec, idle=not stopping)
+        except CycleQDError:
+            run.opened = None
+            return Look(standing, STOPPING_SECONDS if stopping else None)
+        return Look(_as_stored(standing, view, opened), STOPPING_SECONDS if stopping else None)
+
+    async def _halt(self, run: TrackedRun) -> bool:
+        """Stop all workers; return whether some are still stopping. What they write meanwhile counts."""
+        await self._hands.stop(run.active)
+        pods = await self._cluster.pods_of_run(run.ref)
+        return any(pod["status"].get("phase") in ("Pending", "Running") for pod in pods)
+
     async def _go_on(self, run: TrackedRun, manifest: CycleQDRun, standing: Standing) -> Look:
         """Read the store, plan, and do what is missing. Raises what is :data:`HOPELESS`."""
         spec = manifest.spec
+        # Suspended runs stop at once, whether or not the store can be read.
+        stopping = spec.desired_state == "Suspended" and await self._halt(run)
         ended = [job for job in run.jobs.values() if job.state != "Active" and job.uid not in run.settled]
         try:
             opened = await self._open(run, manifest)
@@ -163,7 +182,7 @@ class Reconciler:
         decision = plan(spec, observed)
         troubles: list[Trouble] = []
         if verdict.fatal:
-            await self._hands.stop(run.active)
+            stopping = await self._halt(run)
         else:
             await self._hands.stop(job for job in run.active if job.work in decision.stop)
             refused_jobs = await self._hands.start(run, spec, decision.start, opened.failures)
@@ -172,20 +191,12 @@ class Reconciler:
         if verdict.missing:
             troubles.append((verdict.missing.kind, verdict.missing.message))
         standing = replace(
-            _with(run, standing, tuple(troubles)),
+            _as_stored(_with(run, standing, tuple(troubles)), view, opened),
             phase=decision.phase,
-            n_prepared=len(view.prepared),
-            population=view.population,
-            done=view.done,
-            quarantined=view.quarantined,
-            damaged=view.damaged,
-            failures=len(opened.failures),
             fatal=verdict.fatal,
-            seconds_per_child=view.seconds_per_child,
-            evaluation_share=view.evaluation_share,
-            model_uri=f"{spec.storage.uri.rstrip('/')}/{keys.MODEL}" if view.finalized else "",
+            stopping=stopping,
         )
-        return Look(standing, self._pause(run, verdict, troubles))
+        return Look(standing, STOPPING_SECONDS if stopping else self._pause(run, verdict, troubles))
 
     async def _open(self, run: TrackedRun, manifest: CycleQDRun) -> RunStore:
         if run.opened is None:
@@ -231,6 +242,23 @@ class Reconciler:
 
 def _age(job: JobView) -> float:
     return time.time() - job.created_at
+
+
+def _as_stored(standing: Standing, view: StoreView, store: RunStore) -> Standing:
+    """Return ``standing`` with what the store tells."""
+    uri = standing.spec.storage.uri.rstrip("/")
+    return replace(
+        standing,
+        n_prepared=len(view.prepared),
+        population=view.population,
+        done=view.done,
+        quarantined=view.quarantined,
+        damaged=view.damaged,
+        failures=len(store.failures),
+        seconds_per_child=view.seconds_per_child,
+        evaluation_share=view.evaluation_share,
+        model_uri=f"{uri}/{keys.MODEL}" if view.finalized else "",
+    )
 
 
 def _with(run: TrackedRun, standing: Standing, troubles: tuple[Trouble, ...]) -> Standing:

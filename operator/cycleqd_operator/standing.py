@@ -56,6 +56,7 @@ class Standing:
         failures: workers that failed.
         active_jobs: Jobs that are not finished.
         ready_jobs: those of them whose pod runs.
+        stopping: whether workers of a run that ends are still stopping: then it has not ended yet.
         fatal: why the run has failed: bad input, a used-up budget, the deadline.
         troubles: what degrades the run, as far as the store and the cluster tell; damage and quarantine are added here.
         seconds_per_child: what a child takes one worker, mean.
@@ -76,6 +77,7 @@ class Standing:
     failures: int = 0
     active_jobs: int = 0
     ready_jobs: int = 0
+    stopping: bool = False
     fatal: Trouble | None = None
     troubles: tuple[Trouble, ...] = ()
     seconds_per_child: float | None = None

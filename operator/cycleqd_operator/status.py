@@ -40,7 +40,7 @@ def next_status(previous: RunStatus | None, standing: Standing) -> RunStatus:
             "running": standing.ready_jobs,
             "storage_uri": standing.storage_uri or base.storage_uri,
             "started_at": base.started_at or now,
-            "finished_at": (base.finished_at or now) if state in TERMINAL else None,
+            "finished_at": (base.finished_at or now) if state in TERMINAL and not standing.stopping else None,
         }
     )
 

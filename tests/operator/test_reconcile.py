@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cycleqd import keys
+from cycleqd_operator.reconcile import STOPPING_SECONDS
 from tests.operator.operator_process import AT_ONCE, breeding, condition, ended, names, started, status_of, until
 from tests.operator.world import AWAY, World, finalize
 
@@ -176,6 +177,28 @@ class TestDesiredState:
         world.api.requests.clear()
         assert await operator.look() is None
         assert world.api.requests == []
+
+    @pytest.mark.parametrize(
+        ("change", "children"),
+        [
+            pytest.param({"desiredState": "Cancelled"}, 0, id="cancelled: workers read that and write no more"),
+            pytest.param({"activeDeadlineSeconds": 1}, 1, id="beyond its deadline: a last result counts"),
+        ],
+    )
+    async def test_a_run_has_not_ended_before_its_workers_have(
+        self, world: World, change: dict[str, Any], children: int
+    ) -> None:
+        operator = await breeding(world, children=6)
+        world.make_pods()
+        world.start_pods()
+        world.pass_time(2)
+        world.change(**change)
+        assert await operator.look() == STOPPING_SECONDS
+        assert (status_of(world).children, status_of(world).finished_at) == (0, None)
+        world.stop_pods(last_words=True)
+        await operator.look()
+        assert status_of(world).children == children
+        assert status_of(world).finished_at
 
     async def test_a_cancelled_run_can_go_on(self, world: World) -> None:
         operator = await breeding(world)

@@ -48,7 +48,8 @@ def download_folder(store: ObjectStore, prefix: str, folder: Path) -> int:
         count += 1
     if not count:
         raise MissingObject(
-            f"The store {store.uri} has nothing below {start}: check the URI and whether it was written."
+            f"The store {store.uri} has nothing{f' below {start}' if start else ''}: "
+            "check the URI and whether it was written."
         )
     return count
 
