@@ -36,7 +36,7 @@ def test_items_that_are_not_there_may_appear(s3_bucket: str, uri: str, message: 
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        pytest.param("{s3}/gone", "has nothing below", id="prefix"),
+        pytest.param("{s3}/gone", "/gone has nothing: check", id="prefix"),
         pytest.param("s3://no-such-bucket/m", "has no such bucket", id="bucket"),
         pytest.param("{folder}/gone", "There is no model folder", id="folder"),
     ],
