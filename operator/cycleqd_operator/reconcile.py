@@ -153,10 +153,12 @@ class Reconciler:
         spec = manifest.spec
         # Suspended runs stop at once, whether or not the store can be read.
         stopping = spec.desired_state == "Suspended" and await self._halt(run)
+        # A Job that ends while the store is read still counts as running: its end is dealt with by the next look.
+        active = run.active
         ended = [job for job in run.jobs.values() if job.state != "Active" and job.uid not in run.settled]
         try:
             opened = await self._open(run, manifest)
-            view = await asyncio.to_thread(opened.look, spec, idle=not run.active)
+            view = await asyncio.to_thread(opened.look, spec, idle=not active)
             for job in ended:
                 failure = await failure_of(self._cluster, job, view)
                 if failure:
@@ -165,7 +167,7 @@ class Reconciler:
             verdict = self._judge(spec, view, opened.failures, run.generation)
             if verdict.give_up:
                 await asyncio.to_thread(opened.give_up, verdict.give_up, "Its workers died.")
-                view = await asyncio.to_thread(opened.look, spec, idle=not run.active)
+                view = await asyncio.to_thread(opened.look, spec, idle=not active)
         except HOPELESS:
             raise
         except CycleQDError as error:
@@ -176,7 +178,7 @@ class Reconciler:
             prepared=view.prepared,
             done=view.done,
             finalized=view.finalized,
-            running=tuple(job.work for job in run.active),
+            running=tuple(job.work for job in active),
             held=verdict.held,
         )
         decision = plan(spec, observed)
@@ -184,7 +186,7 @@ class Reconciler:
         if verdict.fatal:
             stopping = await self._halt(run)
         else:
-            await self._hands.stop(job for job in run.active if job.work in decision.stop)
+            await self._hands.stop(job for job in active if job.work in decision.stop)
             refused_jobs = await self._hands.start(run, spec, decision.start, opened.failures)
             troubles += [(type(error).__name__, str(error)) for error in refused_jobs]
             troubles += await self._slow_starts(run)

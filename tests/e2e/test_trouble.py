@@ -42,7 +42,8 @@ def test_a_deleted_worker_pod_is_replaced_and_is_nobodys_failure(scene: Scene) -
 
 
 def test_a_child_that_kills_three_workers_is_given_up_and_the_run_goes_on(scene: Scene) -> None:
-    run = scene.tiny_run("killer", {"spec.search.children": 4})
+    slowly = {f"spec.tasks.{task}.repeats": 12 for task in range(2)}  # a child takes long enough to be caught
+    run = scene.tiny_run("killer", {"spec.search.children": 4, **slowly})
     run.apply()
     run.reach_children(1)
     killed: set[str] = set()
@@ -77,10 +78,11 @@ def kill_next(run: Run, killed: set[str], beginning: str = "") -> None:
 
 def kill(run: Run, pod: str) -> None:
     """Kill the worker in a pod as the kernel does when memory runs out; its container's first process sees it end."""
-    command = ("exec", pod, "--namespace", run.world.namespace, "--", "bash", "-c", "kill -KILL -1")
+    again_and_again = "while :; do kill -KILL -1; sleep 0.1; done"  # the worker may not have begun
+    command = ("exec", pod, "--namespace", run.world.namespace, "--", "bash", "-c", again_and_again)
 
     def is_dead() -> bool:
-        run.world.kubectl.run(*command)  # again: the first time it may not have begun
+        run.world.kubectl.run(*command)
         return pod not in run.running_pods()
 
     run.reach("the death of a worker", is_dead, seconds=60)
