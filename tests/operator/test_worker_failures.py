@@ -8,6 +8,7 @@ import pytest
 
 from cycleqd.errors import MissingInput
 from cycleqd.orders import Outcome
+from cycleqd_operator.run_store import RunStore, StoreView
 from tests.operator.operator_process import breeding, condition, names, started, status_of, until
 from tests.operator.world import AWAY, DIES, World, notes
 
@@ -43,6 +44,25 @@ class TestDeaths:
         assert [block for block in blocks if "breed" in block] == ["breed-3", "breed-4-1", "breed-4-2", "breed-5"]
         assert world.quarantined == {4}
         assert {(note.individual, note.node, note.is_death) for note in notes(world)} == {(4, "node-1", True)}
+
+    async def test_one_during_a_look_is_dealt_with_by_the_next(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.fates["breed-3"] = [DIES]
+        operator = await breeding(world, children=1)
+        read = RunStore.look
+
+        def read_while_it_dies(store: RunStore, *arguments: Any, **options: Any) -> StoreView:
+            world.work_off()
+            operator.hear()
+            return read(store, *arguments, **options)
+
+        monkeypatch.setattr(RunStore, "look", read_while_it_dies)
+        await operator.look()
+        assert (names(world), notes(world)) == ([], []), "its work is not planned again before it is noted"
+        monkeypatch.setattr(RunStore, "look", read)
+        await operator.look()
+        assert (names(world), len(notes(world))) == (["breed-3-1"], 1)
 
     async def test_the_second_repetition_waits_a_while(self, world: World) -> None:
         world.fates["breed-3"] = [DIES] * 2
