@@ -35,12 +35,12 @@ class Api:
     @classmethod
     async def connect(cls) -> Self:
         """Connect as KUBECONFIG says."""
-        await config.load_kube_config()  # type: ignore[no-untyped-call]
+        await config.load_kube_config()  # type: ignore[no-untyped-call]  # the client's own
         return cls(client.ApiClient())
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connection.close()  # type: ignore[no-untyped-call]
+        await self._connection.close()  # type: ignore[no-untyped-call]  # the client's own
 
     async def request(
         self, method: str, path: str, body: object = None, query: dict[str, str] | None = None, content: str = "json"

@@ -1,8 +1,8 @@
 """Everything that can go wrong on purpose. The first branch says whether trying again can help.
 
 A message says what was wrong, what was expected, what was found and what to do about it, in one sentence.
-Nothing here knows about exit codes of a particular command: :data:`EXIT_BAD_INPUT` and
-:data:`EXIT_TRY_AGAIN` are the contract between a worker and whoever started it.
+Nothing here knows about exit codes of a particular command: :data:`EXIT_BAD_INPUT`,
+:data:`EXIT_TRY_AGAIN` and :data:`EXIT_TERMINATED` are the contract between a worker and whoever started it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ EXIT_BAD_INPUT = 2
 
 EXIT_TRY_AGAIN = 75
 """Exit code of a worker that met a :class:`TemporaryError` (``EX_TEMPFAIL`` of sysexits.h)."""
+
+EXIT_TERMINATED = 143
+"""Exit code of a worker that was stopped by SIGTERM: 128 and the signal's number, as shells and tini have it."""
 
 
 class CycleQDError(Exception):

@@ -77,7 +77,7 @@ async def _operate(settings: Settings) -> None:
         await lead(api, settings, work)
     finally:
         await web.cleanup()
-        await api.close()  # type: ignore[no-untyped-call]
+        await api.close()  # type: ignore[no-untyped-call]  # the client's own
 
 
 async def _first_look(cluster: Cluster, supervisor: Supervisor) -> None:

@@ -57,10 +57,10 @@ async def connect() -> client.ApiClient:
         MissingInput: there is neither.
     """
     try:
-        config.load_incluster_config()  # type: ignore[no-untyped-call]
+        config.load_incluster_config()  # type: ignore[no-untyped-call]  # the client's own
     except ConfigException:
         try:
-            await config.load_kube_config()  # type: ignore[no-untyped-call]
+            await config.load_kube_config()  # type: ignore[no-untyped-call]  # the client's own
         except ConfigException as error:
             raise MissingInput(f"There is no cluster to serve ({error}): run in a pod, or set KUBECONFIG.") from error
     return client.ApiClient()
@@ -195,7 +195,7 @@ class Cluster:
         try:
             async with self._slots:
                 response = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-                answer = await response.read()  # type: ignore[no-untyped-call]
+                answer = await response.read()  # type: ignore[no-untyped-call]  # the client's own
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise ClusterUnreachable(f"The API server did not answer {method} {path} ({reason}).") from error

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cycleqd.api.run import API_VERSION, KIND, RunSpec
-from cycleqd.errors import EXIT_BAD_INPUT
+from cycleqd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED
 from cycleqd.plan import Work
 from cycleqd_operator import labels
 from cycleqd_operator.job_view import JobView
@@ -23,9 +23,6 @@ Body = dict[str, Any]
 
 LONGEST_NAME = 63
 """Characters. Job names may be longer, but they become a label of the pods, which may not."""
-
-EXIT_TERMINATED = 143
-"""Exit code of a worker that was stopped by SIGTERM."""
 
 
 def job_name(run_name: str, work: Work, experts: Sequence[str], attempt: int = 0) -> str:

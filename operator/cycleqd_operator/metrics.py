@@ -39,7 +39,7 @@ class Metrics:
     def __init__(self) -> None:
         """Know no run yet."""
         # Otherwise each counter and histogram has one more series, with the time of its creation.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus-client's own
         registry = CollectorRegistry()
         self._runs = RunCollector()
         registry.register(self._runs)

@@ -52,7 +52,7 @@ def _ours(spec: RunSpec, *, has_ca_bundle: bool) -> Iterable[tuple[Body, Body]]:
     megabytes = spec.workers.shared_memory_mebibytes
     if megabytes:
         memory = {"medium": "Memory", "sizeLimit": f"{megabytes}Mi"}
-        yield {"name": "cycleqd-shm", "mountPath": "/dev/shm"}, {"emptyDir": memory}  # noqa: S108
+        yield {"name": "cycleqd-shm", "mountPath": "/dev/shm"}, {"emptyDir": memory}  # noqa: S108 - likewise
     claim = spec.workers.model_cache_claim_name
     cache = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     yield {"name": "cycleqd-cache", "mountPath": CACHE_PATH}, cache

@@ -13,7 +13,7 @@ from cycleqd.fold import Population
 from cycleqd_operator.conditions import Event, conditions, findings, refusal, timestamp, transitions
 from cycleqd_operator.standing import TERMINAL, Standing, Trouble, state_of
 
-__all__ = ["Event", "Standing", "Trouble", "changed", "next_status", "refused", "transitions"]
+__all__ = ["Event", "Standing", "Trouble", "next_status", "refused", "transitions"]
 
 DIGITS = 4
 """Of floats, so that rounding noise causes no writes."""
@@ -58,11 +58,6 @@ def refused(previous: RunStatus | None, generation: int, message: str, now: floa
             "finished_at": base.finished_at or timestamp(now),
         }
     )
-
-
-def changed(previous: RunStatus | None, status: RunStatus) -> bool:
-    """Return whether ``status`` has to be written."""
-    return previous != status
 
 
 def _figures(standing: Standing, population: Population) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class MeasuredStore:
         if not callable(attribute):
             return attribute
 
-        def measured(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        def measured(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
             with self._metrics.s3_request():
                 answer = attribute(*arguments, **options)
                 # A listing sends its requests while it is read.

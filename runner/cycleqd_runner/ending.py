@@ -17,10 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from cycleqd.errors import CycleQDError
+from cycleqd.errors import EXIT_TERMINATED, CycleQDError
 from cycleqd.orders import Outcome
-
-EXIT_TERMINATED = 128 + signal.SIGTERM
 
 NOTE_VARIABLE = "CYCLEQD_TERMINATION_LOG"
 """Names the file for the note: in a pod, the container's ``terminationMessagePath``."""

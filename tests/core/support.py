@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cycleqd import keys
 from cycleqd.api import RunSpec
+from cycleqd.identity import read_identity, read_spec
+from cycleqd.log import ResultLog
 from cycleqd.records import ItemOutcome, Result, TaskEvaluation
+from cycleqd.report import Individual, Report
+from cycleqd.store import ObjectStore
 
 SKILLS = ("sql", "shell", "python")
 
@@ -44,3 +49,20 @@ def make_result(
         for k, score in enumerate(scores)
     )
     return Result(id=individual, evaluation=evaluation, genome_sha256="0" * 64, evaluations=evaluations, **fields)
+
+
+def write_report(store: ObjectStore) -> None:
+    """Write the final report of a run, as far as whoever waits for it looks at it."""
+    log, spec = ResultLog(store), read_spec(store)
+    log.refresh()
+    report = Report(
+        run=read_identity(store).name,
+        uid="",
+        tasks=tuple(task.name for task in spec.tasks),
+        experts=tuple(expert.name for expert in spec.experts),
+        scores={},
+        means={},
+        individuals=tuple(Individual(id=individual) for individual in log.done - log.quarantined),
+        quarantined=tuple(log.quarantined),
+    )
+    store.put(keys.REPORT, report.model_dump_json().encode())

@@ -8,8 +8,9 @@ import pytest
 
 from cycleqd import keys
 from cycleqd_operator.reconcile import STOPPING_SECONDS
+from tests.core.support import write_report
 from tests.operator.operator_process import AT_ONCE, breeding, condition, ended, names, started, status_of, until
-from tests.operator.world import AWAY, World, finalize
+from tests.operator.world import AWAY, World
 
 
 def reasons(world: World) -> list[str]:
@@ -89,7 +90,7 @@ async def test_a_run_ends_when_its_last_worker_has(world: World) -> None:
     operator = await started(world)
     await until(world, operator, "Finalizing")
     world.make_pods()
-    finalize(world.storage)  # the report is there, but its worker has not ended
+    write_report(world.storage)  # the report is there, but its worker has not ended
     await operator.look()
     assert status_of(world).state == "Finalizing"
     world.work_off()

@@ -18,9 +18,9 @@ from cycleqd.log import COMPACT_EVERY
 from cycleqd.manifest import parse_manifest
 from cycleqd.store import FolderStore, ObjectStore, open_store
 from cycleqd_operator.run_store import RunStore, delete_everything
-from tests.core.support import spec_dict
+from tests.core.support import spec_dict, write_report
 from tests.operator.api_server import run_body
-from tests.operator.world import finalize, put_result
+from tests.operator.world import put_result
 
 FAILURE = Failure(job="demo-breed-3", role="breed", individual=3, message="It died.", at=1.0)
 
@@ -150,14 +150,14 @@ class TestLook:
         for individual in range(settled):
             put_result(folder, individual)
         claim(folder, manifest())
-        finalize(folder)
+        write_report(folder)
         assert RunStore(folder).look(spec(**fields), idle=idle).finalized is finalized
 
     def test_a_result_that_came_after_the_report_makes_it_old(self, folder: FolderStore) -> None:
         for individual in range(6):
             put_result(folder, individual)
         claim(folder, manifest())
-        finalize(folder)
+        write_report(folder)
         opened = RunStore(folder)
         assert opened.look(spec(desiredState="Finished"), idle=True).finalized
         put_result(folder, 6)

@@ -22,17 +22,16 @@ import cycleqd_operator.stores
 from cycleqd import keys
 from cycleqd.errors import BadData, CycleQDError, MissingObject, StoreUnreachable
 from cycleqd.failures import Failure
-from cycleqd.identity import read_desired_state, read_identity, read_spec
+from cycleqd.identity import read_desired_state
 from cycleqd.ids import parse_ids
 from cycleqd.log import ResultLog
 from cycleqd.orders import Outcome
 from cycleqd.plan import Work
 from cycleqd.records import Timings, read_result
-from cycleqd.report import Individual, Report
 from cycleqd.store import Credentials, FolderStore, ObjectStore
 from cycleqd_operator.conditions import timestamp
 from cycleqd_operator.labels import SELECTOR
-from tests.core.support import make_result, spec_dict
+from tests.core.support import make_result, spec_dict, write_report
 from tests.operator.api_server import ApiServer, Body, run_body
 from tests.operator.standings import NOON
 
@@ -278,7 +277,7 @@ class World:
         if work.role == "prepare":
             store.put(keys.basis_manifest(work.subject), b"{}")
         elif work.role == "finalize":
-            finalize(store)
+            write_report(store)
         elif left is not None:
             put_result(store, left)
             return None
@@ -327,22 +326,6 @@ def _is_done(store: ObjectStore, individual: int) -> bool:
 def notes(world: World) -> list[Failure]:
     """Return what the operator wrote down about failed workers."""
     return [Failure.model_validate_json(world.storage.get(key)) for key in world.storage.list(keys.FAILURES)]
-
-
-def finalize(store: ObjectStore) -> None:
-    log, spec = ResultLog(store), read_spec(store)
-    log.refresh()
-    report = Report(
-        run=read_identity(store).name,
-        uid="",
-        tasks=tuple(task.name for task in spec.tasks),
-        experts=tuple(expert.name for expert in spec.experts),
-        scores={},
-        means={},
-        individuals=tuple(Individual(id=individual) for individual in log.done - log.quarantined),
-        quarantined=tuple(log.quarantined),
-    )
-    store.put(keys.REPORT, report.model_dump_json().encode())
 
 
 def _order(pod: Body) -> Work:

@@ -12,12 +12,9 @@ import sys
 
 from cycleqd import keys
 from cycleqd.errors import StoreUnreachable
-from cycleqd.identity import read_identity, read_spec
-from cycleqd.log import ResultLog
 from cycleqd.orders import Order, Outcome
-from cycleqd.report import Individual, Report
 from cycleqd.store import ObjectStore, open_store
-from tests.core.support import make_result
+from tests.core.support import make_result, write_report
 
 
 def work(store: ObjectStore, order: Order, misbehaviour: str, subject: str) -> Outcome:
@@ -26,7 +23,7 @@ def work(store: ObjectStore, order: Order, misbehaviour: str, subject: str) -> O
             raise StoreUnreachable("The store was away for a moment: it is tried again.")
         store.put(keys.basis_manifest(order.subject), b"{}")
     elif order.role == "finalize":
-        finalize(store)
+        write_report(store)
     for individual in order.ids:
         if store.exists(keys.result(individual)):
             continue
@@ -38,22 +35,6 @@ def work(store: ObjectStore, order: Order, misbehaviour: str, subject: str) -> O
         result = make_result(individual, [0.1 * (individual % 7), 0.1 * (individual % 5), 0.5])
         store.put_once(keys.result(individual), result.model_dump_json().encode())
     return Outcome(ok=True)
-
-
-def finalize(store: ObjectStore) -> None:
-    log, spec = ResultLog(store), read_spec(store)
-    log.refresh()
-    report = Report(
-        run=read_identity(store).name,
-        uid="",
-        tasks=tuple(task.name for task in spec.tasks),
-        experts=tuple(expert.name for expert in spec.experts),
-        scores={},
-        means={},
-        individuals=tuple(Individual(id=individual) for individual in log.done - log.quarantined),
-        quarantined=tuple(log.quarantined),
-    )
-    store.put(keys.REPORT, report.model_dump_json().encode())
 
 
 def main() -> None:
