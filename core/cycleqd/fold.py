@@ -22,7 +22,7 @@ from cycleqd.records import Result
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the fold needs to know of one result. An operator may hold hundreds of thousands: 340 bytes each.
+    """What the fold and the metrics need to know of one result. An operator may hold hundreds of thousands of them.
 
     Attributes:
         id: of the individual.
@@ -30,6 +30,9 @@ class Entry:
         scores: (n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody.
         seconds: what the individual took a warm worker, without waiting for others.
         evaluate_seconds: asking and judging alone.
+        gpus: that the worker held.
+        prompt_tokens: read, over all items.
+        answer_tokens: generated, over all items.
     """
 
     id: int
@@ -37,17 +40,24 @@ class Entry:
     scores: tuple[float, ...] | None
     seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    gpus: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
 
 
 def entry_of(result: Result) -> Entry:
     """Return what the fold needs of a result."""
     complete = not any(evaluation.unscored for evaluation in result.evaluations)
+    prompt_tokens, answer_tokens = result.tokens
     return Entry(
         id=result.id,
         evaluation=result.evaluation,
         scores=result.scores if complete else None,
         seconds=result.timings.seconds,
         evaluate_seconds=result.timings.evaluate_seconds,
+        gpus=result.gpus,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
     )
 
 

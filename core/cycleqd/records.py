@@ -122,10 +122,12 @@ class Result(Record):
     timings: Timings = Timings()
     worker: str = ""
     """Which worker did it."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs that the worker held meanwhile."""
     finished_at: float = 0.0
     """Unix time in seconds."""
     versions: dict[str, str] = Field(default_factory=dict)
-    """Versions of what decides the numbers: cycleqd, torch, transformers, engine, sandbox."""
+    """Versions of what decides the numbers: cycleqd, torch, transformers, engine, device, sandbox."""
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -140,7 +142,7 @@ class Result(Record):
 
     def repeatable(self) -> Mapping[str, object]:
         """Return what a repetition of a strict run must give again: everything but times, worker and versions."""
-        volatile = {"timings", "worker", "finished_at", "versions"}
+        volatile = {"timings", "worker", "gpus", "finished_at", "versions"}
         outcomes = {"outcomes": {"__all__": {"seconds"}}}
         return self.model_dump(exclude={**dict.fromkeys(volatile, True), "evaluations": {"__all__": outcomes}})
 

@@ -13,6 +13,7 @@ import socket
 from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 
 from cycleqd import __version__, keys
 from cycleqd.fold import Population
@@ -116,4 +117,11 @@ class Session:
     def versions(self) -> dict[str, str]:
         """Versions of what decides the numbers."""
         libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "numpy")}
-        return {"cycleqd": __version__, "python": platform.python_version(), **libraries, "engine": self.engine.name}
+        device = torch.cuda.get_device_name() if self.gpus else "CPU"
+        ours = {"cycleqd": __version__, "python": platform.python_version()}
+        return {**ours, **libraries, "engine": self.engine.name, "device": device}
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs that this worker sees; in a pod those that it asked for."""
+        return torch.cuda.device_count()

@@ -114,5 +114,6 @@ def test_an_entry_keeps_what_its_individual_took_a_worker() -> None:
         wait_seconds=100.0,
         write_seconds=0.5,
     )
-    entry = entry_of(make_result(3, [0.5] * 3, timings=timings))
+    entry = entry_of(make_result(3, [0.5] * 3, timings=timings, gpus=2))
+    assert entry.gpus == 2
     assert (entry.seconds, entry.evaluate_seconds) == (7.5, 4.0), "neither opening nor waiting counts"

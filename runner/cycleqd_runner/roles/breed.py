@@ -72,6 +72,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
                 write_seconds=write_seconds,
             ),
             worker=session.worker,
+            gpus=session.gpus,
             finished_at=time.time(),
             versions={**session.versions, "sandbox": sandbox.name},
         )

@@ -42,6 +42,7 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
                 evaluate_seconds=assessment.evaluate_seconds,
             ),
             worker=session.worker,
+            gpus=session.gpus,
             finished_at=time.time(),
             versions={**session.versions, "sandbox": sandbox.name},
         )
