@@ -70,9 +70,9 @@ def largest() -> dict[str, Any]:
 
 
 def quickstart() -> dict[str, Any]:
-    """Return the example that everybody runs first, with its storage in S3."""
-    manifest = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
-    return edited(manifest, {"spec.storage.uri": "s3://runs/quickstart"})
+    """Return the example that everybody runs first."""
+    manifest: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
+    return manifest
 
 
 def _evaluated_by(evaluator: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,9 @@ BAD: dict[str, tuple[Edits, str]] = {
     "capital-expert": ({"spec.experts.0.name": "SQL"}, "spec.experts[0].name: Invalid value"),
     "unknown-scheme": ({"spec.baseModel.uri": "gs://models/x"}, "spec.baseModel.uri: Invalid value"),
     "empty-uri": ({"spec.baseModel.uri": ""}, "spec.baseModel.uri"),
-    "storage-in-a-folder": ({"spec.storage.uri": "runs/x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-a-folder": ({"spec.storage.uri": "/runs/x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-a-file": ({"spec.storage.uri": "file:///x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-the-hub": ({"spec.storage.uri": "hf://a/b"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
     "one-expert": (
         {"spec.experts": minimal()["spec"]["experts"][:1], "spec.tasks": minimal()["spec"]["tasks"][:1]},
         "spec.experts in body should have at least 2 items",
@@ -233,5 +235,5 @@ BAD: dict[str, tuple[Edits, str]] = {
 }
 """Edits of the minimal manifest, and what the API server says about them."""
 
-ONLY_ON_CLUSTERS = {"storage-in-a-folder"}
+ONLY_ON_CLUSTERS = {"storage-in-a-folder", "storage-in-a-file", "storage-in-the-hub"}
 """Rows of the table that a laptop takes."""

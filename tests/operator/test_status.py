@@ -49,6 +49,7 @@ def test_figures() -> None:
         "best": 0.1967,  # the last expert's: 3 x 0.03 and 0.5, over three tasks
         "timings": {"seconds_per_child": 12.3457, "evaluation_share": 0.9877},
         "storage_uri": STORE,
+        "storage_root": "",
         "model_uri": "",
         "started_at": "2027-01-15T08:00:00Z",
         "finished_at": None,
@@ -225,6 +226,7 @@ def test_the_largest_run_fits() -> None:
         seconds_per_child=1 / 3,
         evaluation_share=1 / 3,
         storage_uri="s3://" + "ä" * 1019,
+        storage_root="s3://" + "ä" * 1019,
         model_uri="s3://" + "ä" * 1019,
     )
     status = next_status(None, found)
