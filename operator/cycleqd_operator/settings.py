@@ -15,7 +15,8 @@ from cycleqd.errors import BadManifest
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
-_STORAGE_ROOT = re.compile(r"s3://[A-Za-z0-9._-]+(/.*)?")
+_STORAGE_ROOT = re.compile(r"(?=.{1,256}$)s3://[A-Za-z0-9._-]+(/[!-~]*)?")
+"""Short and plain: it becomes a part of every run's status."""
 
 
 class BadSettings(BadManifest):
@@ -41,7 +42,7 @@ def _secret_name(name: str) -> str | None:
 
 def _storage_root(uri: str) -> str:
     if uri and not _STORAGE_ROOT.fullmatch(uri):
-        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX")
+        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX, at most 256 plain characters")
     return uri
 
 

@@ -67,6 +67,8 @@ def test_an_election_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKER_IMAGE_PULL_POLICY", "Sometimes"),
         ("STORAGE_ROOT", "/runs"),
         ("STORAGE_ROOT", "s3://"),
+        ("STORAGE_ROOT", "s3://".ljust(257, "x")),
+        ("STORAGE_ROOT", "s3://runs/ä"),
         ("STORAGE_SECRET_NAME", "S3 keys"),
         ("JOB_TTL_SECONDS", "-1"),
         ("STATUS_INTERVAL_SECONDS", "0"),

@@ -15,6 +15,7 @@ from cycleqd.api.status import RunStatus
 from cycleqd.fold import Population
 from cycleqd_operator.conditions import timestamp
 from cycleqd_operator.standing import Standing
+from cycleqd_operator.settings import Settings
 from cycleqd_operator.status import MOST_FAILED, next_status, refused
 from tests.core.support import spec_dict
 from tests.operator.standings import NOON, STORE, blind, condition, population, spec, standing
@@ -208,6 +209,7 @@ def test_the_largest_run_fits() -> None:
     )
     scores = np.random.default_rng(0).uniform(size=(2000, 64))
     ids = np.arange(2000)
+    root = Settings(worker_image="x", storage_root="s3://".ljust(256, "x")).storage_root
     found = Standing(
         spec=wide,
         generation=2**53,
@@ -225,9 +227,9 @@ def test_the_largest_run_fits() -> None:
         ready_jobs=10_000,
         seconds_per_child=1 / 3,
         evaluation_share=1 / 3,
-        storage_uri="s3://" + "ä" * 1019,
-        storage_root="s3://" + "ä" * 1019,
-        model_uri="s3://" + "ä" * 1019,
+        storage_uri=f"{root}/" + "ä" * 1024,
+        storage_root=root,
+        model_uri=f"{root}/" + "ä" * 1024,
     )
     status = next_status(None, found)
     assert len(status.tasks) == 64
