@@ -14,8 +14,8 @@ from cycleqd.api import RunSpec
 from cycleqd.api.status import RunStatus
 from cycleqd.fold import Population
 from cycleqd_operator.conditions import timestamp
-from cycleqd_operator.standing import Standing
 from cycleqd_operator.settings import Settings
+from cycleqd_operator.standing import Standing
 from cycleqd_operator.status import MOST_FAILED, next_status, refused
 from tests.core.support import spec_dict
 from tests.operator.standings import NOON, STORE, blind, condition, population, spec, standing
