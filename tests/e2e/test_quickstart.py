@@ -53,7 +53,7 @@ def _manifest(name: str) -> dict[str, Any]:
 
 def test_the_quickstart_on_the_cluster_gives_the_bits_of_the_local_run(scene: Scene) -> None:
     script("prepare_base.py")
-    script("upload.py", f"{scene.world.uri}/models")
+    script("upload.py", scene.world.uri)
     text = yaml.safe_dump(_manifest("cluster.yaml")).replace(BUCKET, scene.world.uri)
     run = scene.add(yaml.safe_load(text))
     run.apply()
