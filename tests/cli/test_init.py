@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd.manifest import load_manifest
-from tests.runner.cli.support import cycleqd
+from tests.cli.support import cycleqd
 
 GIVEN = ["--expert", "db=s3://models/db:Sql", "--expert", "os=./os expert:Shell"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from cycleqd import keys
 from cycleqd.store import FolderStore, ObjectStore
-from cycleqd_runner.cli.opening import RunArgument, open_run
-from cycleqd_runner.cli.results import read_report, show_results
+from cycleqd_cli.opening import RunArgument, open_run
+from cycleqd_cli.results import read_report, show_results
 
 EPILOG = """Examples:
 

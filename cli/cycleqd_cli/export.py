@@ -13,10 +13,10 @@ from cycleqd import keys
 from cycleqd.errors import BadData, BadManifest, MissingObject
 from cycleqd.final import Blend
 from cycleqd.store import ObjectStore
-from cycleqd_runner.cli.folders import replaced_folder
-from cycleqd_runner.cli.opening import OpenedRun, RunArgument, open_run
-from cycleqd_runner.cli.pictures import interim_report
-from cycleqd_runner.cli.results import read_report
+from cycleqd_cli.folders import replaced_folder
+from cycleqd_cli.opening import OpenedRun, RunArgument, open_run
+from cycleqd_cli.pictures import interim_report
+from cycleqd_cli.results import read_report
 from cycleqd_runner.model_card import ModelCard
 from cycleqd_runner.report.build import view_run
 from cycleqd_runner.report.card import lineage

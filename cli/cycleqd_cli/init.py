@@ -1,4 +1,4 @@
-"""``cycleqd init``: writes a manifest to begin with. Its text is in :mod:`cycleqd_runner.cli.starter`."""
+"""``cycleqd init``: writes a manifest to begin with. Its text is in :mod:`cycleqd_cli.starter`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import yaml
 
 from cycleqd.errors import BadData, BadManifest
 from cycleqd.manifest import parse_manifest
-from cycleqd_runner.cli.folders import write_text
-from cycleqd_runner.cli.starter import StarterExpert, run_name, starter_manifest
+from cycleqd_cli.folders import write_text
+from cycleqd_cli.starter import StarterExpert, run_name, starter_manifest
 
 EPILOG = """Examples:
 

@@ -21,7 +21,7 @@ from cycleqd.manifest import load_manifest
 from cycleqd.records import ItemOutcome, Result, TaskEvaluation
 from cycleqd.report import Candidate, Individual, Interval, Report
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.cli import app
+from cycleqd_cli import app
 
 ITEMS = 20
 TASKS = ("sql", "shell", "python")
@@ -123,7 +123,7 @@ def cycleqd(*arguments: str | Path, **environment: str) -> Invocation:
 
 def process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Call the command in a process of its own."""
-    command = [sys.executable, "-m", "cycleqd_runner", *map(str, arguments)]
+    command = [sys.executable, "-m", "cycleqd_cli", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60, check=False
     )

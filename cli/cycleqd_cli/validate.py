@@ -1,4 +1,4 @@
-"""``cycleqd validate``: a check list of what a run will need. The checks are in :mod:`cycleqd_runner.cli.checks`."""
+"""``cycleqd validate``: a check list of what a run will need. The checks are in :mod:`cycleqd_cli.checks`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cycleqd.errors import EXIT_BAD_INPUT
 from cycleqd.manifest import load_manifest
-from cycleqd_runner.cli.checks import Finding, findings
+from cycleqd_cli.checks import Finding, findings
 
 EPILOG = """Examples:
 

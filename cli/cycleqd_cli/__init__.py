@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from cycleqd import __version__
-from cycleqd_runner.cli import export, init, plot, report, run, status, validate, worker
-from cycleqd_runner.cli.failures import debugging, guarded, worker_exit_code
+from cycleqd_cli import export, init, plot, report, run, status, validate, worker
+from cycleqd_cli.failures import debugging, guarded, worker_exit_code
 
 __all__ = ["app", "main"]
 

@@ -11,13 +11,13 @@ from rich.live import Live
 
 from cycleqd.manifest import load_manifest
 from cycleqd.plan import Work
-from cycleqd_runner.cli.display import LINE_SECONDS, LineDisplay, RichDisplay, Watcher
-from cycleqd_runner.cli.layout import live_picture
-from cycleqd_runner.cli.opening import open_run
-from cycleqd_runner.cli.standing import Standing, read_snapshot, standing
-from cycleqd_runner.cli.texts import activity, duration, percent
+from cycleqd_cli.display import LINE_SECONDS, LineDisplay, RichDisplay, Watcher
+from cycleqd_cli.layout import live_picture
+from cycleqd_cli.opening import open_run
+from cycleqd_cli.standing import Standing, read_snapshot, standing
+from cycleqd_cli.texts import activity, duration, percent
 from cycleqd_runner.local import Snapshot
-from tests.runner.cli.support import started
+from tests.cli.support import started
 
 NOBODY = Counter[str]()
 

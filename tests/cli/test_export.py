@@ -10,7 +10,7 @@ from cycleqd.genome import combine
 from cycleqd.identity import claim
 from cycleqd.manifest import load_manifest
 from cycleqd.store import FolderStore
-from tests.runner.cli.support import add_report, cycleqd, document, objects, started, write
+from tests.cli.support import add_report, cycleqd, document, objects, started, write
 
 
 def test_the_final_model_is_copied(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from tests.runner.cli.support import document, objects, started, write
+from tests.cli.support import document, objects, started, write
 from tests.runner.runs import children_of
 
 CAN_MOUNT = (
@@ -30,7 +30,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
         "--default-signal=INT",
         sys.executable,
         "-m",
-        "cycleqd_runner",
+        "cycleqd_cli",
         "run",
         str(manifest),
         "--workers",
@@ -60,7 +60,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, command: str) -> None:
     disk = tmp_path / "run"
     disk.mkdir()
     manifest = write(tmp_path / "tiny.yaml", document(tmp_path))
-    line = f"{sys.executable} -m cycleqd_runner {command.format(manifest=manifest, disk=disk)}"
+    line = f"{sys.executable} -m cycleqd_cli {command.format(manifest=manifest, disk=disk)}"
     script = (
         f"mount -t tmpfs -o size=8k,nr_inodes=50 none {disk} && head -c 8192 /dev/zero > {disk}/filler; exec {line}"
     )

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from cycleqd import keys
-from cycleqd_runner.cli.opening import open_run
-from tests.runner.cli.support import (
+from cycleqd_cli.opening import open_run
+from tests.cli.support import (
     SCORES,
     add_report,
     add_result,

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.live import Live
 
 from cycleqd.api import CycleQDRun
-from cycleqd_runner.cli.layout import live_picture
-from cycleqd_runner.cli.pace import Pace
-from cycleqd_runner.cli.standing import Standing, standing
-from cycleqd_runner.cli.texts import PHASES, duration, percent
+from cycleqd_cli.layout import live_picture
+from cycleqd_cli.pace import Pace
+from cycleqd_cli.standing import Standing, standing
+from cycleqd_cli.texts import PHASES, duration, percent
 from cycleqd_runner.local import Snapshot
 
 Output = Literal["auto", "rich", "plain", "json-lines"]

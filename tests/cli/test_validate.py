@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.runner.cli.support import TASKS, cycleqd, document, started, write
+from tests.cli.support import TASKS, cycleqd, document, started, write
 
 
 def mbpp(path: Path, items: int) -> str:

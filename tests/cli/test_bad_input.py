@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.runner.cli.support import cycleqd, document, objects, process, started, write
+from tests.cli.support import cycleqd, document, objects, process, started, write
 
 Change = Callable[[dict[str, Any]], object]
 

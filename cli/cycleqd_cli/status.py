@@ -10,11 +10,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from cycleqd_runner.cli.layout import archive_table
-from cycleqd_runner.cli.opening import OpenedRun, RunArgument, open_run
-from cycleqd_runner.cli.results import show_results
-from cycleqd_runner.cli.standing import Standing, read_snapshot, standing
-from cycleqd_runner.cli.texts import PHASES
+from cycleqd_cli.layout import archive_table
+from cycleqd_cli.opening import OpenedRun, RunArgument, open_run
+from cycleqd_cli.results import show_results
+from cycleqd_cli.standing import Standing, read_snapshot, standing
+from cycleqd_cli.texts import PHASES
 
 EPILOG = """
 Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,16 @@ from rich.console import Console
 from cycleqd.api import CycleQDRun
 from cycleqd.manifest import load_manifest
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.cli.display import Output, Watcher, open_display
-from cycleqd_runner.cli.failures import EXIT_INTERRUPTED, complain
-from cycleqd_runner.cli.opening import local_folder
-from cycleqd_runner.cli.pictures import PictureWriter
-from cycleqd_runner.cli.results import show_results
-from cycleqd_runner.cli.standing import models_tried
+from cycleqd_cli.display import Output, Watcher, open_display
+from cycleqd_cli.failures import EXIT_INTERRUPTED, complain
+from cycleqd_cli.opening import local_folder
+from cycleqd_cli.pictures import PictureWriter
+from cycleqd_cli.results import show_results
+from cycleqd_cli.standing import models_tried
 from cycleqd_runner.local import LocalRun, Snapshot
+
+WORKER = (sys.executable, "-m", "cycleqd_cli", "worker", "serve", "--run")
+"""The command of a worker on this machine; the store's URI is added to it."""
 
 EPILOG = """
 Examples:
@@ -96,7 +100,8 @@ def _execute(
     pictures = PictureWriter(local_folder(store, name, "pictures"), name, spec) if plots else None
     with open_display(output, console) as display:
         watcher = Watcher(manifest, display, lambda: models_tried(store))
-        local = LocalRun(manifest, store, _Observers(watcher, pictures), local_folder(store, name, "logs"))
+        observers, logs = _Observers(watcher, pictures), local_folder(store, name, "logs")
+        local = LocalRun(manifest, store, observers, logs, WORKER)
         try:
             asyncio.run(local.execute())
         except KeyboardInterrupt as error:

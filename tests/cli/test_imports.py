@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.cli.support import started
+from tests.cli.support import started
 
 BLOCKED = """
 import sys
@@ -17,7 +17,7 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from cycleqd_runner.cli import main
+from cycleqd_cli import main
 main()
 """
 

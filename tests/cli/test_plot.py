@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cycleqd_runner.cli import pictures
-from cycleqd_runner.cli.opening import open_run
-from cycleqd_runner.cli.pictures import REDRAW_SECONDS, PictureWriter
-from cycleqd_runner.cli.standing import read_snapshot
-from tests.runner.cli.support import SCORES, add_report, add_result, cycleqd, objects, started
+from cycleqd_cli import pictures
+from cycleqd_cli.opening import open_run
+from cycleqd_cli.pictures import REDRAW_SECONDS, PictureWriter
+from cycleqd_cli.standing import read_snapshot
+from tests.cli.support import SCORES, add_report, add_result, cycleqd, objects, started
 
 PNG = b"\x89PNG"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cycleqd_runner.cli.pace import WINDOW, Pace
+from cycleqd_cli.pace import WINDOW, Pace
 
 
 def test_nothing_is_known_before_the_first_child() -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cycleqd.errors import Unscored
-from cycleqd_runner.cli.opening import RunArgument, open_run
-from cycleqd_runner.cli.pictures import draw, interim_report
+from cycleqd_cli.opening import RunArgument, open_run
+from cycleqd_cli.pictures import draw, interim_report
 
 EPILOG = """Examples:
 

@@ -14,8 +14,8 @@ from cycleqd.plan import Observed, Phase, plan
 from cycleqd.records import Record
 from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
-from cycleqd_runner.cli.opening import OpenedRun
-from cycleqd_runner.cli.texts import activity
+from cycleqd_cli.opening import OpenedRun
+from cycleqd_cli.texts import activity
 from cycleqd_runner.local import Snapshot
 
 FINAL_EVALUATIONS = f"{keys.FINAL}evaluations/"

@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cycleqd_runner.cli.standing import Standing
-from cycleqd_runner.cli.texts import PHASES, duration, percent
+from cycleqd_cli.standing import Standing
+from cycleqd_cli.texts import PHASES, duration, percent
 
 BAR_WIDTH = 40
 

@@ -11,7 +11,7 @@ from cycleqd.identity import read_spec
 from cycleqd.ids import parse_ids
 from cycleqd.orders import Order, Outcome
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.cli.failures import complain, missing_package
+from cycleqd_cli.failures import complain, missing_package
 from cycleqd_runner.ending import leave_note, outcome_of, stopping_when_told
 
 EPILOG = """
