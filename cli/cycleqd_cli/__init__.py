@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from cycleqd import __version__
-from cycleqd_cli import export, init, plot, report, run, status, validate, worker
+from cycleqd_cli import export, init, listing, plot, report, run, status, steering, validate, worker
 from cycleqd_cli.failures import debugging, guarded, worker_exit_code
+from cycleqd_cli.options import with_options
 
 __all__ = ["app", "main"]
 
@@ -46,10 +47,14 @@ def _options(
 app.command(epilog=init.EPILOG)(guarded(init.init))
 app.command(epilog=validate.EPILOG)(guarded(validate.validate))
 app.command(epilog=run.EPILOG)(guarded(run.run))
-app.command(epilog=status.EPILOG)(guarded(status.status))
-app.command(epilog=plot.EPILOG)(guarded(plot.plot))
-app.command(epilog=report.EPILOG)(guarded(report.report))
-app.command(epilog=export.EPILOG)(guarded(export.export))
+app.command("list", epilog=listing.EPILOG)(guarded(with_options(listing.list_runs, store=False)))
+app.command(epilog=status.EPILOG)(guarded(with_options(status.status, store=True)))
+app.command(epilog=plot.EPILOG)(guarded(with_options(plot.plot, store=True)))
+app.command(epilog=report.EPILOG)(guarded(with_options(report.report, store=True)))
+app.command(epilog=export.EPILOG)(guarded(with_options(export.export, store=True)))
+for verb in steering.VERBS:
+    steer = with_options(steering.steering(verb), store=False)
+    app.command(verb.name, epilog=verb.epilog, rich_help_panel="Steering a run in the cluster")(guarded(steer))
 app.command(epilog=worker.EPILOG, rich_help_panel="For machines")(guarded(worker.worker, worker_exit_code))
 
 

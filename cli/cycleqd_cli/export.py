@@ -14,9 +14,11 @@ from cycleqd.errors import BadData, BadManifest, MissingObject
 from cycleqd.final import Blend
 from cycleqd.store import ObjectStore
 from cycleqd_cli.folders import replaced_folder
-from cycleqd_cli.opening import OpenedRun, RunArgument, open_run
+from cycleqd_cli.opening import OpenedRun, open_run
+from cycleqd_cli.options import RunArgument
 from cycleqd_cli.pictures import interim_report
 from cycleqd_cli.results import read_report
+from cycleqd_cli.where import Where
 from cycleqd_runner.model_card import ModelCard
 from cycleqd_runner.report.build import view_run
 from cycleqd_runner.report.card import lineage
@@ -33,6 +35,7 @@ EPILOG = """Examples:
 
 def export(
     run: RunArgument,
+    where: Where,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder of the model; new or empty.")],
     child: Annotated[int | None, typer.Option(min=0, help="Id of the individual; 0 is the first expert.")] = None,
     final: Annotated[bool, typer.Option("--final", help="The final model of a finished run.")] = False,
@@ -42,7 +45,7 @@ def export(
     """Write an individual or the final model of a run as a Hugging Face model."""
     if final == (child is not None):
         raise BadManifest("Say which model to export: either --final or --child ID.")
-    opened = open_run(run)
+    opened = open_run(run, where)
     with replaced_folder(output, force=force) as folder:
         if final and not adapter:
             read_report(opened.store, opened.name)

@@ -39,8 +39,11 @@ EXIT_INTERRUPTED = 130
 NEED_A_PERSON = (PermanentError, NoSpace, StoreUnreachable)
 """A full disk and a wrong endpoint do not mend themselves while somebody sits in front of the command."""
 
-OPTIONAL = ("huggingface_hub", "peft", "tokenizers", "torch", "transformers")
-"""Packages of the extra ``runner``: the command is there without them."""
+OPTIONAL = {
+    **dict.fromkeys(("huggingface_hub", "peft", "tokenizers", "torch", "transformers"), "runner"),
+    "kubernetes": "cluster",
+}
+"""Packages that the command does without until they are needed, and the extra that brings each."""
 
 debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 """Whether ``--debug`` was given: errors keep their tracebacks."""
@@ -60,9 +63,10 @@ def worker_exit_code(error: CycleQDError) -> int:
 
 
 def missing_package(error: Exception) -> UnsupportedHere | None:
-    """Return what to say if ``error`` is that a package of the extra ``runner`` is not installed."""
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in OPTIONAL:
-        return UnsupportedHere(f"This command needs {error.name}, which is missing: install cycleqd[runner].")
+    """Return what to say if ``error`` is that a package of an extra is not installed."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if extra := OPTIONAL.get(package):
+        return UnsupportedHere(f"This command needs {package}, which is missing: install cycleqd[{extra}].")
     return None
 
 

@@ -31,10 +31,10 @@ def live_picture(now: Standing, elapsed: float, left: float | None, tried: Count
 def _bars(now: Standing, left: float | None, tried: Counter[str]) -> Table:
     grid = Table.grid(padding=(0, 2))
     total = len(now.experts)
-    _bar(grid, "experts read", len(now.prepared), total)
-    _bar(grid, "experts scored", len(now.evaluated), total)
+    progress_row(grid, "experts read", len(now.prepared), total)
+    progress_row(grid, "experts scored", len(now.evaluated), total)
     remaining = "" if left is None else f"about {duration(left)} left"
-    _bar(grid, "children", now.children, now.target, remaining)
+    progress_row(grid, "children", now.children, now.target, remaining)
     if now.phase == "Finalizing":
         grid.add_row(
             "final models", Text(", ".join(f"{n} scored on {split}" for split, n in sorted(tried.items())[::-1]))
@@ -42,7 +42,8 @@ def _bars(now: Standing, left: float | None, tried: Counter[str]) -> Table:
     return grid
 
 
-def _bar(grid: Table, name: str, done: int, total: int, note: str = "") -> None:
+def progress_row(grid: Table, name: str, done: int, total: int, note: str = "") -> None:
+    """Add a bar to a grid of rows."""
     bar = ProgressBar(total=max(total, 1), completed=done if total else 1, width=BAR_WIDTH)
     grid.add_row(name, bar, f"{done}/{total}", note)
 

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from cycleqd.errors import Unscored
-from cycleqd_cli.opening import RunArgument, open_run
+from cycleqd_cli.opening import open_run
+from cycleqd_cli.options import RunArgument
 from cycleqd_cli.pictures import draw, interim_report
+from cycleqd_cli.where import Where
 
 EPILOG = """Examples:
 
@@ -20,6 +22,7 @@ EPILOG = """Examples:
 
 def plot(
     run: RunArgument,
+    where: Where,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for the pictures; `pictures` in the run's folder if not given."),
@@ -31,7 +34,7 @@ def plot(
     """Draw a run's archives and progress as PNG files."""
     from cycleqd_runner.report.build import view_run  # noqa: PLC0415 - reads nothing, but costs half a second
 
-    opened = open_run(run)
+    opened = open_run(run, where)
     view = view_run(opened.store, opened.spec, children)
     if not view.archives:
         raise Unscored(

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from cycleqd import keys
 from cycleqd.store import FolderStore, ObjectStore
-from cycleqd_cli.opening import RunArgument, open_run
+from cycleqd_cli.opening import open_run
+from cycleqd_cli.options import RunArgument
 from cycleqd_cli.results import read_report, show_results
+from cycleqd_cli.where import Where
 
 EPILOG = """Examples:
 
@@ -22,13 +24,14 @@ EPILOG = """Examples:
 
 def report(
     run: RunArgument,
+    where: Where,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for page and pictures; the run's own `final` if not given."),
     ] = None,
 ) -> None:
     """Render the final report (HTML page and pictures) of a finished run again, and show its results."""
-    opened = open_run(run)
+    opened = open_run(run, where)
     found = read_report(opened.store, opened.name)
     from cycleqd_runner.report.html import render  # noqa: PLC0415 - matplotlib and jinja2 cost half a second
     from cycleqd_runner.report.plots import pictures  # noqa: PLC0415 - likewise

@@ -47,3 +47,12 @@ def activity(work: Work, done: Collection[int], spec: RunSpec) -> str:
     if not waiting:
         return "finishes its block"
     return f"breeds and scores {individual(waiting[0], spec)} ({len(work.ids) - len(waiting)} of {len(work.ids)} done)"
+
+
+def age(seconds: float) -> str:
+    """Return seconds in one or two letters and digits, as kubectl does: 45s, 12m, 5h, 3d."""
+    whole = max(0, int(seconds))
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if whole >= 2 * size:
+            return f"{whole // size}{letter}"
+    return f"{whole}s"

@@ -16,6 +16,7 @@ from cycleqd_cli.layout import live_picture
 from cycleqd_cli.opening import open_run
 from cycleqd_cli.standing import Standing, read_snapshot, standing
 from cycleqd_cli.texts import activity, duration, percent
+from cycleqd_cli.where import Where
 from cycleqd_runner.local import Snapshot
 from tests.cli.support import started
 
@@ -25,7 +26,7 @@ NOBODY = Counter[str]()
 @pytest.fixture
 def now(tmp_path: Path) -> Standing:
     manifest, _ = started(tmp_path)
-    opened = open_run(str(manifest))
+    opened = open_run(str(manifest), Where())
     return standing("tiny", opened.spec, read_snapshot(opened))
 
 
@@ -93,7 +94,7 @@ def test_every_phase_can_be_drawn(now: Standing, phase: str) -> None:
 
 def test_the_watcher_knows_whether_there_was_work(tmp_path: Path) -> None:
     manifest, _ = started(tmp_path)
-    opened, run = open_run(str(manifest)), load_manifest(manifest)
+    opened, run = open_run(str(manifest), Where()), load_manifest(manifest)
     snapshot = read_snapshot(opened)
     lines: list[str] = []
     watcher = Watcher(run, LineDisplay(lines.append), lambda: NOBODY)
@@ -115,7 +116,7 @@ def test_the_watcher_knows_whether_there_was_work(tmp_path: Path) -> None:
 )
 def test_what_a_worker_does_is_said_in_words(tmp_path: Path, work: Work, expected: str) -> None:
     manifest, _ = started(tmp_path)
-    assert activity(work, {0, 1, 2, 3, 4}, open_run(str(manifest)).spec) == expected
+    assert activity(work, {0, 1, 2, 3, 4}, open_run(str(manifest), Where()).spec) == expected
 
 
 @pytest.mark.parametrize(

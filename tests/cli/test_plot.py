@@ -6,6 +6,7 @@ from cycleqd_cli import pictures
 from cycleqd_cli.opening import open_run
 from cycleqd_cli.pictures import REDRAW_SECONDS, PictureWriter
 from cycleqd_cli.standing import read_snapshot
+from cycleqd_cli.where import Where
 from tests.cli.support import SCORES, add_report, add_result, cycleqd, objects, started
 
 PNG = b"\x89PNG"
@@ -53,7 +54,7 @@ def test_report_renders_again_and_leaves_the_data_alone(tmp_path: Path) -> None:
 
 def test_the_writer_draws_what_changed_and_not_too_often(tmp_path: Path) -> None:
     manifest, store = started(tmp_path, [0, 1])
-    opened = open_run(str(manifest))
+    opened = open_run(str(manifest), Where())
     clock = [0.0]
     folder = tmp_path / "pictures"
     writer = PictureWriter(folder, "tiny", opened.spec, clock=lambda: clock[0])

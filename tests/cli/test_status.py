@@ -8,6 +8,7 @@ import yaml
 
 from cycleqd import keys
 from cycleqd_cli.opening import open_run
+from cycleqd_cli.where import Where
 from tests.cli.support import (
     SCORES,
     add_report,
@@ -79,7 +80,7 @@ def test_a_finished_run_shows_its_result(tmp_path: Path) -> None:
 
 def test_a_report_about_fewer_children_is_out_of_date(tmp_path: Path) -> None:
     manifest = finished(tmp_path)
-    add_report(open_run(str(manifest)).store)
+    add_report(open_run(str(manifest), Where()).store)
     assert json.loads(cycleqd("status", manifest, "-o", "json").stdout)["phase"] == "Finalizing"
 
 
@@ -100,7 +101,7 @@ def test_the_number_of_children_may_be_lowered_and_is_recorded(tmp_path: Path) -
     manifest = finished(tmp_path)
     told = cycleqd("run", manifest, "--children", "4", "--workers", "2", "--no-plots")
     assert told.exit_code == 0, told.stderr
-    spec = open_run(str(manifest)).spec
+    spec = open_run(str(manifest), Where()).spec
     assert (spec.search.children, spec.workers.parallelism) == (4, 2)
 
 
