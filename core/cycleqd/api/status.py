@@ -93,6 +93,8 @@ class RunStatus(ApiModel):
     """Where the workers' time goes."""
     storage_uri: str = ""
     """Where the results lie."""
+    storage_secret_name: str = ""
+    """Secret that opens them; empty: the cloud's own identity does."""
     model_uri: str = ""
     """Where the final model lies, once there is one."""
     started_at: str | None = None

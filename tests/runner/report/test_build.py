@@ -16,7 +16,7 @@ from cycleqd.store import ObjectStore
 from cycleqd_runner.report.build import PROGRESS_POINTS, build_report, progress, view_run
 from cycleqd_runner.report.card import LINEAGE_LINES, lineage
 from cycleqd_runner.report.publish import publish
-from tests.runner.cli.support import SCORES, TASKS, started
+from tests.cli.support import SCORES, TASKS, started
 from tests.runner.report.support import demo_report, empty_report, population_of, run_spec, search
 
 
