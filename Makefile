@@ -25,7 +25,7 @@ test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all test
 	$(BIN)/python examples/quickstart/prepare_base.py
 	$(BIN)/pytest -n auto --dist loadfile -m "not e2e"
 
-images: ## build the images of operator and runner (IMAGES="--flavour gpu runner"; tools/build-images --help)
+images: ## build the images of operator, runner and quickstart (IMAGES="--flavour gpu runner"; tools/build-images --help)
 	tools/build-images $(IMAGES)
 
 e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* and the images in CYCLEQD_*_IMAGE

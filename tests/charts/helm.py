@@ -22,7 +22,7 @@ class HelmRefused(Exception):
     """helm did not do it; the text is what it said."""
 
 
-def helm(*arguments: str) -> str:
+def helm(*arguments: str, seconds: float = 60) -> str:
     """Run helm and return its standard output; skip the test where there is no helm.
 
     Raises:
@@ -30,7 +30,7 @@ def helm(*arguments: str) -> str:
     """
     if shutil.which("helm") is None:
         pytest.skip("helm is not on PATH: the chart cannot be rendered")
-    done = subprocess.run(["helm", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["helm", *arguments], capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         raise HelmRefused(done.stderr)
     return done.stdout

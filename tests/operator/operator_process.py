@@ -9,6 +9,7 @@ from cycleqd.api.status import Condition, ConditionType, RunStatus
 from cycleqd_operator.cluster import PLURAL, Gone
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.placing import Placing
 from cycleqd_operator.reconcile import Reconciler
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.supervisor import Supervisor
@@ -25,7 +26,7 @@ class Operator:
     def __init__(self, world: World, settings: Settings = AT_ONCE) -> None:
         self.world = world
         self.settings = settings
-        self.fleet = Fleet()
+        self.fleet = Fleet(Placing.of(settings))
         self.cluster = LocalCluster(world.api)
         self.metrics = Metrics()
         self.reconciler = Reconciler(self.cluster, self.fleet, settings, self.metrics)
