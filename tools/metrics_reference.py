@@ -59,7 +59,7 @@ EXPRESSIONS = """\
 
 | question | expression |
 | --- | --- |
-| children an hour | `rate(cycleqd_run_evaluation_seconds_count[1h]) * 3600` |
+| children an hour | `deriv(cycleqd_run_children{state="done"}[1h]) * 3600` |
 | how busy workers are: share of a worker's time that is evaluation | `rate(cycleqd_run_evaluation_seconds_sum[1h]) \
 / rate(cycleqd_run_worker_seconds_total[1h])` |
 | how busy GPUs are: share of the time for which they are held | `rate(cycleqd_run_gpu_busy_seconds_total[2h]) \
@@ -97,8 +97,8 @@ def render() -> str:
             f"## Metrics of the operator\n\n{_table(columns, _operator_rows())}",
             EXPRESSIONS,
             f"## Alerts\n\n{_table(('alert', 'severity', 'after', 'what'), _alert_rows())}",
-            "## Dashboards",
-            *(f"\n{_dashboard(path)}" for path in sorted((CHART / "dashboards").glob("*.json"))),
+            "## Dashboards\n",
+            *(_dashboard(path) for path in sorted((CHART / "dashboards").glob("*.json"))),
         ]
     )
 
@@ -136,9 +136,7 @@ def _plain(text: str) -> str:
 
 def _dashboard(path: Path) -> str:
     board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        [panel["title"], panel["description"]] for panel in board["panels"] if panel["type"] != "row"
-    ]
+    rows = [[panel["title"], panel["description"]] for panel in board["panels"] if panel["type"] != "row"]
     return f"### {board['title']}\n\n`{path.name}`: {board['description']}\n\n{_table(('panel', 'what'), rows)}"
 
 

@@ -61,7 +61,7 @@ class ShownRun:
         """What the conditions say about the experts: how many are prepared and evaluated."""
         return [one.message for one in self.status.conditions if one.type in ("Prepared", "ExpertsEvaluated")]
 
-    def summed(self, of: Callable[[Tally], float]) -> Samples:
+    def summed(self, of: Callable[[Tally], float | None]) -> Samples:
         """Return a sum over the results; nothing before they were read, lest a counter seems to begin at zero."""
         return [((), None if self.tally is None else of(self.tally))]
 
@@ -165,6 +165,11 @@ FAMILIES = (
         "What individuals took workers: breeding, loading, evaluating and writing, as the results tell.",
         lambda run: run.summed(lambda tally: tally.worker_microseconds / MICROSECONDS),
         kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_worker_busy_ratio",
+        "Share of them in which individuals were evaluated, over all results.",
+        lambda run: run.summed(lambda tally: tally.busy_ratio),
     ),
     Family(
         "cycleqd_run_gpu_seconds",

@@ -51,6 +51,11 @@ class Tally:
         """How many evaluations took at most so long: one number for each bucket, the last one for all."""
         return tuple(itertools.accumulate(self.evaluations))
 
+    @property
+    def busy_ratio(self) -> float | None:
+        """Share of the workers' time that is asking and judging, in [0, 1]; None without any."""
+        return self.evaluate_microseconds / self.worker_microseconds if self.worker_microseconds else None
+
     def plus(self, entries: Iterable[Entry]) -> Tally:
         """Return the tally with more results."""
         evaluations = list(self.evaluations)

@@ -132,6 +132,7 @@ def test_what_results_add_up_to(metrics: Metrics) -> None:
     assert value(metrics, f"{name}_count", run="small") == 3
     assert value(metrics, f"{name}_sum", run="small") == 10001.5
     assert value(metrics, "cycleqd_run_worker_seconds_total", run="small") == 30000
+    assert value(metrics, "cycleqd_run_worker_busy_ratio", run="small") == 10001.5 / 30000
     assert value(metrics, "cycleqd_run_gpu_seconds_total", run="small") == 60000
     assert value(metrics, "cycleqd_run_gpu_busy_seconds_total", run="small") == 20003
     assert value(metrics, "cycleqd_run_prompt_tokens_total", run="small") == 300

@@ -38,6 +38,8 @@ def test_sums() -> None:
     assert tally.evaluate_microseconds == 29_250_000
     assert tally.gpu_microseconds == 41_000_000
     assert tally.gpu_busy_microseconds == 32_250_000
+    assert tally.busy_ratio == 29.25 / 35.5
+    assert Tally().busy_ratio is None
     assert (tally.prompt_tokens, tally.answer_tokens) == (150, 10)
 
 
