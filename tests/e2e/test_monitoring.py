@@ -1,27 +1,27 @@
 """Prometheus finds the operator through what the ServiceMonitor describes, and all panels show a run of the cluster.
 
-It runs on this machine, discovers with the Kubernetes API as prometheus-operator would have it do, and scrapes the pod.
+It runs on this machine, gets the targets that prometheus-operator would have it find, and scrapes the operator's pod.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
+from typing import Any
 
 import pytest
 
 from tests.charts.helm import only, render
-from tests.e2e.scene import Scene
+from tests.e2e.scene import POLL_SECONDS, Scene
 from tests.e2e.world import RELEASE, World
 from tests.monitoring.boards import queries
-from tests.monitoring.monitors import discovery, scrape_config
-from tests.monitoring.prometheus import Prometheus, prometheus
+from tests.monitoring.monitors import scrape_config, targets
+from tests.monitoring.prometheus import prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
 
 FOUND_SECONDS = 90
-"""From the Service's creation to the first scrape; discovery is told at once."""
+"""From the Service's creation to its EndpointSlice."""
 LAST_SCRAPES_SECONDS = 3
 
 
@@ -34,9 +34,9 @@ def test_every_panel_shows_a_run_that_is_found_through_the_service_monitor(scene
     assert ok, error
     monitor = only(objects, "ServiceMonitor")
     (endpoint,) = monitor["spec"]["endpoints"]
-    with prometheus(scene.folder, scrape_config(endpoint) | discovery(monitor, os.environ["KUBECONFIG"])) as scraping:
-        labels = _first_scrape(scraping)
-        assert (labels["namespace"], labels["service"]) == (world.system, f"{RELEASE}-metrics")
+    (found,) = _targets(world, monitor)
+    assert (found["labels"]["namespace"], found["labels"]["service"]) == (world.system, f"{RELEASE}-metrics")
+    with prometheus(scene.folder, scrape_config(endpoint) | {"static_configs": [found]}) as scraping:
         start = time.time()
         run = scene.tiny_run("watched", {"spec.search.children": 8})
         run.apply()
@@ -70,13 +70,12 @@ def _need_the_pod_network(world: World) -> None:
         pytest.skip(f"{address}, the operator's pod, cannot be reached from this machine: {error}")
 
 
-def _first_scrape(scraping: Prometheus) -> dict[str, str]:
-    """Wait until the only target was scraped; return its labels."""
+def _targets(world: World, monitor: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the monitor finds, once Kubernetes has noted which pods belong to the Service."""
     deadline = time.monotonic() + FOUND_SECONDS
     while time.monotonic() < deadline:
-        targets = scraping.targets()
-        if [target["health"] for target in targets] == ["up"]:
-            labels: dict[str, str] = targets[0]["labels"]
-            return labels
-        time.sleep(0.5)
-    raise AssertionError(f"one target should be scraped, but there are {targets}")
+        found = list(targets(world.kubectl, monitor))
+        if found:
+            return found
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"the ServiceMonitor finds nothing: {monitor}")

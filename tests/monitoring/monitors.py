@@ -1,16 +1,20 @@
-"""What prometheus-operator makes of the chart's monitors: scrape configurations of Prometheus."""
+"""What prometheus-operator makes of the chart's monitors: scrape configurations of Prometheus.
+
+Targets are looked up here, once, instead of by Prometheus: Debian builds it without discovery in Kubernetes.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
+
+from tests.e2e.cluster import Kubectl
 
 Document = dict[str, Any]
 
 SCRAPE_INTERVAL = "500ms"
 """In the place of the monitor's own: a test's run is over before that."""
-ATTACHED = {"namespace": "namespace", "pod": "pod_name", "service": "service_name", "container": "pod_container_name"}
-"""Labels that prometheus-operator gives to every target, and which of the discovered ones they are."""
 
 
 def scrape_config(endpoint: Document) -> Document:
@@ -30,30 +34,19 @@ def scrape_config(endpoint: Document) -> Document:
     }
 
 
-def discovery(monitor: Document, kubeconfig: str) -> Document:
-    """Return where the only endpoint of a ServiceMonitor is found in the cluster of a kubeconfig."""
+def targets(kubectl: Kubectl, monitor: Document) -> Iterator[Document]:
+    """Yield what the only endpoint of a ServiceMonitor means now: static configurations with their labels."""
     (endpoint,) = monitor["spec"]["endpoints"]
-    chosen = {
-        f"service_label_{re.sub('[^A-Za-z0-9_]', '_', name)}": value
-        for name, value in monitor["spec"]["selector"]["matchLabels"].items()
-    }
-    keep = chosen | {"endpointslice_port_name": endpoint["port"]}
-    return {
-        "kubernetes_sd_configs": [
-            {
-                "role": "endpointslice",
-                "kubeconfig_file": kubeconfig,
-                "namespaces": {"names": monitor["spec"]["namespaceSelector"]["matchNames"]},
-            }
-        ],
-        "relabel_configs": [
-            *(
-                {"action": "keep", "source_labels": [f"__meta_kubernetes_{name}"], "regex": re.escape(value)}
-                for name, value in keep.items()
-            ),
-            *(
-                {"source_labels": [f"__meta_kubernetes_{found}"], "target_label": label}
-                for label, found in ATTACHED.items()
-            ),
-        ],
-    }
+    selector = ",".join(f"{name}={value}" for name, value in monitor["spec"]["selector"]["matchLabels"].items())
+    for namespace in monitor["spec"]["namespaceSelector"]["matchNames"]:
+        for service in kubectl.get("services", "", namespace, f"--selector={selector}")["items"]:
+            name = service["metadata"]["name"]
+            slices = kubectl.get("endpointslices", "", namespace, f"--selector=kubernetes.io/service-name={name}")
+            for part in slices["items"]:
+                for port in part["ports"] or ():
+                    for found in part["endpoints"] or ():
+                        if port["name"] == endpoint["port"]:
+                            pod = found["targetRef"]["name"]
+                            labels = {"namespace": namespace, "service": name, "pod": pod, "endpoint": port["name"]}
+                            addresses = [f"{address}:{port['port']}" for address in found["addresses"]]
+                            yield {"targets": addresses, "labels": labels}

@@ -43,11 +43,6 @@ class Prometheus:
         values = (float(value) for series in found for _, value in series["values"])
         return [value for value in values if math.isfinite(value)]
 
-    def targets(self) -> list[dict[str, Any]]:
-        """Return what it scrapes."""
-        found: list[dict[str, Any]] = self.ask("targets", state="active")["activeTargets"]
-        return found
-
     def rules(self) -> list[dict[str, Any]]:
         """Return the alert rules, each with how its evaluation went."""
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]

@@ -6,11 +6,16 @@ Workers, API server and S3 are those of :mod:`tests.operator.world`; tests/e2e/t
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from cycleqd_operator.web import serve
 from tests.charts.helm import only, render
@@ -102,6 +107,26 @@ def test_a_runs_series_have_its_namespace_and_nothing_of_the_operators_pod(recor
 
 def test_alert_rules_are_evaluated_without_errors(recording: Recording) -> None:
     assert [(rule["name"], rule["lastError"]) for rule in recording.prometheus.rules() if rule["health"] != "ok"] == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_grafana_knows_every_field(board: str) -> None:
+    """Grafana's own models leave out what they do not know."""
+    register_default_plugins()
+    read = Dashboard.from_json(BOARDS[board])
+    assert list(left_out(BOARDS[board], json.loads(JSONEncoder().encode(read)))) == []
+
+
+def left_out(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
+    """Yield the places where ``theirs`` does not say the same as ours."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key, value in ours.items():
+            yield from left_out(value, theirs.get(key), f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for n, (value, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from left_out(value, other, f"{path}[{n}]")
+    elif ours != theirs:
+        yield path
 
 
 @pytest.mark.parametrize("board", BOARDS)
