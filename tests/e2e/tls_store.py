@@ -43,18 +43,6 @@ class TlsStore:
         """The authority's certificate as PEM text."""
         return Path(self.credentials.ca_bundle or "").read_text(encoding="utf-8")
 
-    def client(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - boto3 makes the class at run time
-        """Return a client of boto3 that trusts the authority."""
-        c = self.credentials
-        return boto3.client(
-            "s3",
-            endpoint_url=c.endpoint_url,
-            aws_access_key_id=c.access_key_id,
-            aws_secret_access_key=c.secret_access_key,
-            region_name=c.region,
-            verify=c.ca_bundle,
-        )
-
 
 @contextmanager
 def serve(kubectl: Kubectl, folder: Path) -> Iterator[TlsStore]:
@@ -88,20 +76,27 @@ def serve(kubectl: Kubectl, folder: Path) -> Iterator[TlsStore]:
     with (folder / "s3.log").open("wb") as log:
         server = subprocess.Popen([*command, "posix", str(data)], env=environment, stdout=log, stderr=log)
     try:
-        store = TlsStore(credentials)
-        _await(store, server, folder / "s3.log")
-        yield store
+        _await(credentials, server, folder / "s3.log")
+        yield TlsStore(credentials)
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def _await(store: TlsStore, server: subprocess.Popen[bytes], log: Path) -> None:
+def _await(credentials: Credentials, server: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the server answers."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=credentials.endpoint_url,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=credentials.secret_access_key,
+        region_name=credentials.region,
+        verify=credentials.ca_bundle,
+    )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with suppress(BotoCoreError):
-            store.client().head_bucket(Bucket=BUCKET)
+            client.head_bucket(Bucket=BUCKET)
             return
         time.sleep(0.1)
     raise RuntimeError(f"the S3 server behind TLS did not start: {log.read_text(errors='replace')}")
