@@ -48,6 +48,7 @@ def test_a_private_authority_is_trusted_once_its_certificate_is_in_the_secret(sc
         run = scene.add(
             {**example, "spec": tiny.spec(storage) | {"search": {"children": CHILDREN}}}, server.credentials
         )
+        tiny.give_experts(run.store)
         complete = secret(server)
 
         # Without the authority, nobody talks to a server that might be anybody's.
