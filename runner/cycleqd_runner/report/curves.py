@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from cycleqd.report import Progress, Report
-from cycleqd_runner.report.formats import time_unit, token_unit
+from cycleqd_runner.report.formats import like, time_unit, token_unit
 from cycleqd_runner.report.heatmaps import Tick
 
 WIDTH = 300.0
@@ -108,7 +108,9 @@ def _x_rows(points: Sequence[Progress], scale: float) -> tuple[tuple[str, ...], 
     if points[-1].tokens:
         known.append((tokens, [point.tokens / size for point in points]))
     rows = [
-        tuple(Tick((mark - first) * scale, f"{np.interp(mark, children, values):.3g}") for mark in marks)
+        tuple(
+            Tick((mark - first) * scale, like(float(np.interp(mark, children, values)), values[-1])) for mark in marks
+        )
         for _, values in known
     ]
     return tuple(name for name, _ in known), tuple(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 LONG_NAME = 13
@@ -35,6 +36,11 @@ def token_unit(tokens: int) -> tuple[int, str]:
     """Return how many tokens suit as a unit of numbers up to ``tokens``, and its name."""
     units = ((10**9, "billion tokens"), (10**6, "million tokens"), (10**3, "thousand tokens"))
     return next((unit for unit in units if tokens >= unit[0]), (1, "tokens"))
+
+
+def like(number: float, greatest: float) -> str:
+    """Return a number with as many decimals as three digits of the greatest one of its row have; 0 stays 0."""
+    return f"{number:.{max(0, 2 - math.floor(math.log10(greatest)))}f}" if number and greatest else "0"
 
 
 def count(number: int) -> str:
