@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from cycleqd.api import RunSpec
 from cycleqd.fold import Entry, Population, fold
@@ -53,6 +54,7 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int 
     levels |= {name: population.scores[k] for k, name in enumerate(experts)}
     levels |= {"average": population.scores[:n_tasks].mean(axis=0), "merged": best}
     tasks = SKILLS[:n_tasks]
+    others = {experts[0]: levels[experts[0]], "average": levels["average"], OWN_EXPERTS: np.full(n_tasks, 0.8)}
     return Report(
         run="demo",
         uid="0c0ffee0-0000-4000-8000-000000000000",
@@ -63,13 +65,7 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int 
             for name, own in levels.items()
         },
         means={name: interval(float(own.mean()), 0.05, ITEMS * n_tasks) for name, own in levels.items()},
-        differences=(
-            difference(experts[0], float(best.mean() - levels[experts[0]].mean())),
-            difference("average", float(best.mean() - levels["average"].mean())),
-            difference(
-                OWN_EXPERTS, float(best.mean() - 0.8), tasks=dict(zip(tasks, map(float, best - 0.8), strict=True))
-            ),
-        ),
+        differences=tuple(difference(name, best - other) for name, other in others.items()),
         own_experts=dict(zip(tasks, experts, strict=True)),
         candidates=(
             Candidate(name="aggregate", weights={members[2]: 1.0}, validation=dict.fromkeys(tasks, 0.5)),
@@ -112,10 +108,14 @@ def interval(mean: float, half: float = 0.08, items: int = ITEMS) -> Interval:
     return Interval(mean=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), items=items)
 
 
-def difference(against: str, mean: float, half: float = 0.05, tasks: Mapping[str, float] | None = None) -> Difference:
-    """Return a difference with symmetric intervals."""
-    changes = {task: Change(mean=own, low=own - half, high=own + half) for task, own in (tasks or {}).items()}
-    return Difference(against=against, mean=mean, low=mean - half, high=mean + half, tasks=changes)
+def difference(against: str, changes: npt.NDArray[np.float64], half: float = 0.05) -> Difference:
+    """Return a difference with symmetric intervals, of one change per task."""
+    own = {
+        task: Change(mean=one, low=one - half, high=one + half)
+        for task, one in zip(SKILLS, changes.tolist(), strict=False)
+    }
+    mean = float(changes.mean())
+    return Difference(against=against, mean=mean, low=mean - half, high=mean + half, tasks=own)
 
 
 def result_of(individual: Individual, tasks: Sequence[str]) -> Result:
