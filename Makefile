@@ -38,7 +38,7 @@ e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* a
 lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy cli core operator runner tests benchmarks tools
+	$(BIN)/mypy cli core operator runner tests benchmarks tools charts
 	$(BIN)/lint-imports
 	$(BIN)/python -m cycleqd.crd --check
 	$(BIN)/python tools/manifest_reference.py --check

@@ -41,14 +41,15 @@ def settings(*values: str) -> list[str]:
     return [argument for value in values for argument in ("--set", value)]
 
 
-def render(*values: str, release: str = "evolve", namespace: str = "research") -> Objects:
-    """Return what ``helm install`` would make; no object may come twice.
+def render(*values: str, release: str = "evolve", namespace: str = "research", tests: bool = False) -> Objects:
+    """Return what ``helm install`` would make, and with ``tests`` what ``helm test`` would; no object may come twice.
 
     Raises:
         HelmRefused: the values are wrong.
     """
     where = ("--namespace", namespace, "--kube-version", KUBERNETES)
-    text = helm("template", release, str(CHART), *where, *settings(*values))
+    without = () if tests else ("--skip-tests",)
+    text = helm("template", release, str(CHART), *where, *without, *settings(*values))
     objects: Objects = {}
     for body in yaml.safe_load_all(text):
         if body is None:
