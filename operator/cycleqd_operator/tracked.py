@@ -78,6 +78,11 @@ class TrackedRun:
         return int(self.body["spec"].get("search", {}).get("children", 0))
 
     @property
+    def gpus(self) -> int:
+        """How many each worker asks for."""
+        return int(self.body["spec"].get("workers", {}).get("gpus", 0))
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended and its spec has not changed since."""
         status = self.status

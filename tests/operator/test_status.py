@@ -50,6 +50,7 @@ def test_figures() -> None:
         "best": 0.1967,  # the last expert's: 3 x 0.03 and 0.5, over three tasks
         "timings": {"seconds_per_child": 12.3457, "evaluation_share": 0.9877},
         "storage_uri": STORE,
+        "storage_secret_name": "",
         "storage_root": "",
         "model_uri": "",
         "started_at": "2027-01-15T08:00:00Z",
