@@ -116,7 +116,7 @@ def install(site: Site) -> None:
 def upgrade(site: Site) -> None:
     """Upgrade the release so that the operator is replaced, and wait until it is, and the models are uploaded again."""
     changed = settings("log.level=DEBUG")
-    helm("upgrade", RELEASE, str(CHART), "--namespace", site.system, "--reuse-values", *changed)
+    helm("upgrade", RELEASE, str(CHART), "--namespace", site.system, "--reset-then-reuse-values", *changed)
     site.operator_ready()
     site.kubectl.wait("job", f"{STORE}-setup-2", "condition=Complete", site.system, seconds=180)
 
