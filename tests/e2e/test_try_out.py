@@ -89,11 +89,11 @@ def test_a_newcomer_comes_to_a_model_and_goes_again(site: Site, request: pytest.
             upgrade(site)
             assert pods_of_the_release(site)["operator"] != pods["operator"]
             assert pods_of_the_release(site)["object-store"] == pods["object-store"]
+            assert workers <= uids(run.objects("jobs")), "workers were replaced"
 
             run.reach_state("Succeeded", seconds=PATIENCE_SECONDS)
             after = check(run)
             assert {individual: after[individual] for individual in before} == before
-            assert workers <= uids(run.objects("jobs")), "workers were replaced"
             assert run.failures() == []
             assert run.status()["storageUri"] == run.uri
             assert run.status()["modelUri"] == f"{run.uri}/{keys.MODEL}"
