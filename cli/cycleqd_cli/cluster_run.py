@@ -18,6 +18,8 @@ from cycleqd_cli.where import Where
 
 OWN_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")
 """Variables by which users say that they have credentials of their own."""
+OUTCOMES = ("Succeeded", "Failed", "Cancelled")
+"""States in which a run stays unless its spec changes."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class ClusterRun:
 
     @cached_property
     def status(self) -> RunStatus:
-        """What the operator said last. Raises BadData: a newer operator wrote it in a form that we cannot read."""
+        """What the operator said last. Raises BadData: it is written in a form that we cannot read."""
         try:
-            return RunStatus.model_validate(self.body.get("status") or {})
+            return RunStatus.model_validate(self.body.get("status") or {}, extra="ignore")  # of a newer operator
         except ValidationError as error:
             raise BadData(
                 f"The status of the run {self.name} cannot be read ({str(error).splitlines()[0]}): use the version of "
@@ -76,9 +78,10 @@ class ClusterRun:
             ) from error
 
     @property
-    def is_current(self) -> bool:
-        """Whether the operator has seen the latest change of the spec."""
-        return bool(self.status.observed_generation == self.body["metadata"]["generation"])
+    def outcome(self) -> str:
+        """Succeeded, Failed or Cancelled, if the operator says so of the latest spec; empty while the run goes on."""
+        is_current = self.status.observed_generation == self.body["metadata"]["generation"]
+        return self.status.state if is_current and self.status.state in OUTCOMES else ""
 
     def open_store(self) -> ObjectStore:
         """Open the run's store with the credentials of its Secret, or with the user's own.
