@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cycleqd.api.status import RunStatus
 from cycleqd.errors import AccessDenied, BadData, MissingInput
-from cycleqd.store import Credentials, ObjectStore, open_store
+from cycleqd.store import Credentials
 from cycleqd.store.secret import REQUIRED_KEYS, credentials_of
 from cycleqd_cli.cluster import Body, Cluster, Gone
 from cycleqd_cli.forwarding import reachable
@@ -83,23 +83,27 @@ class ClusterRun:
         is_current = self.status.observed_generation == self.body["metadata"]["generation"]
         return self.status.state if is_current and self.status.state in OUTCOMES else ""
 
-    def open_store(self) -> ObjectStore:
-        """Open the run's store with the credentials of its Secret, or with the user's own.
-
-        Raises:
-            AccessDenied: the user may not read the Secret, and has no credentials in the environment.
-            MissingInput: the Secret does not exist, or lacks the keys.
-            BadData: the operator has not settled yet where the run's state lies.
-            StoreUnreachable: its endpoint is known inside of the cluster only.
-        """
-        storage = self.body["spec"]["storage"]
-        uri = self.status.storage_uri or storage["uri"]
+    @property
+    def storage_uri(self) -> str:
+        """Where the run's state lies. Raises BadData: the operator has not settled that yet."""
+        uri = self.status.storage_uri or self.body["spec"]["storage"]["uri"]
         if not uri.startswith("s3://"):
             raise BadData(
                 f"The run {self.name} has no storage yet ({uri} is a path): the operator gives it one when it begins."
             )
-        secret = self.status.storage_secret_name or storage.get("credentialsSecretName")
-        return open_store(uri, self._credentials(secret) if secret else None)
+        return str(uri)
+
+    def credentials(self) -> Credentials | None:
+        """Return what opens the run's storage from here; None: the user's own environment does.
+
+        Raises:
+            AccessDenied: the user may not read the Secret, and has no credentials in the environment.
+            MissingInput: the Secret does not exist, or lacks the keys.
+            StoreUnreachable: its endpoint is known inside of the cluster only, and cannot be forwarded.
+        """
+        named = self.body["spec"]["storage"].get("credentialsSecretName")
+        secret = self.status.storage_secret_name or named
+        return self._credentials(secret) if secret else None
 
     def _credentials(self, name: str) -> Credentials | None:
         """Return what a Secret holds; None where the user's own credentials have to do."""
