@@ -40,6 +40,7 @@ def next_status(previous: RunStatus | None, standing: Standing) -> RunStatus:
             "running": standing.ready_jobs,
             "storage_uri": standing.storage_uri or base.storage_uri,
             "storage_secret_name": standing.spec.storage.credentials_secret_name or "",
+            "storage_root": base.storage_root or standing.storage_root,
             "started_at": base.started_at or now,
             "finished_at": (base.finished_at or now) if state in TERMINAL and not standing.stopping else None,
         }

@@ -88,7 +88,7 @@ class MeasuredStore:
             return attribute
 
         def measured(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
-            with self._metrics.s3_request():
+            with self._metrics.s3_request(name):
                 answer = attribute(*arguments, **options)
                 # A listing sends its requests while it is read.
                 return iter(list(answer)) if isinstance(answer, Iterator) else answer
