@@ -12,6 +12,9 @@ from cycleqd.records import Record
 from cycleqd.statistics import Estimate
 from cycleqd.store import ObjectStore
 
+OWN_EXPERTS = "each task's own expert"
+"""What a merged model would ideally be: on each task, the expert that was trained for it."""
+
 
 class Interval(Record):
     """A mean with its 95 % confidence interval."""
@@ -28,20 +31,27 @@ class Interval(Record):
         return cls(mean=estimate.mean, low=estimate.low, high=estimate.high, items=estimate.items)
 
 
-class Difference(Record):
-    """How much better the merged model is than another one, on the same test items."""
+class Change(Record):
+    """How much better the merged model is than another one, on the same test items, with a 95 % interval."""
 
-    against: str
-    """Name of the other model."""
     mean: float
-    """Difference of the means over all tasks; positive: the merged model is better."""
+    """Difference of the means; positive: the merged model is better."""
     low: float
     high: float
 
     @classmethod
-    def of(cls, against: str, estimate: Estimate) -> Self:
-        """Return the difference that was estimated against the model of that name."""
-        return cls(against=against, mean=estimate.mean, low=estimate.low, high=estimate.high)
+    def of(cls, estimate: Estimate) -> Self:
+        """Return the estimated change."""
+        return cls(mean=estimate.mean, low=estimate.low, high=estimate.high)
+
+
+class Difference(Change):
+    """A change over all tasks, and what it is made of."""
+
+    against: str
+    """Name of the other model, or :data:`OWN_EXPERTS`."""
+    tasks: dict[str, Change] = Field(default_factory=dict)
+    """By task."""
 
 
 class Individual(Record):
@@ -81,6 +91,10 @@ class Progress(Record):
     """Best score so far per task, in [0, 1]."""
     best_mean: float
     """Best mean over the tasks of one individual so far."""
+    worker_seconds: float = 0.0
+    """What the search had taken by then; 0: not known."""
+    tokens: int = 0
+    """Read and written by then; 0: not known."""
 
 
 class Candidate(Record):
@@ -104,10 +118,28 @@ class Cost(Record):
 
     seconds: dict[str, float] = Field(default_factory=dict)
     """Worker seconds by kind of work (:class:`~cycleqd.records.Timings`), and finalize."""
+    gpu_seconds: dict[str, float] = Field(default_factory=dict)
+    """Likewise, times the GPUs that the workers held."""
     prompt_tokens: int = 0
+    """Read by evaluations on the search splits."""
     answer_tokens: int = 0
+    """Written by them."""
     evaluations: int = 0
     """Individuals evaluated on the search splits."""
+    final_prompt_tokens: int = 0
+    """Read by evaluations on the validation and test splits."""
+    final_answer_tokens: int = 0
+    final_evaluations: int = 0
+    """Models evaluated on the validation or on the test splits."""
+
+
+class FailedWork(Record):
+    """Workers that failed alike."""
+
+    role: str
+    message: str
+    """One sentence for people."""
+    count: int
 
 
 class Report(Record):
@@ -124,7 +156,9 @@ class Report(Record):
     means: dict[str, Interval]
     """Test scores per model, mean over the tasks."""
     differences: tuple[Difference, ...] = ()
-    """The merged model against the best expert and against the plain average of the experts."""
+    """The merged model against the best expert, the plain average of the experts, and :data:`OWN_EXPERTS`."""
+    own_experts: dict[str, str] = Field(default_factory=dict)
+    """Name of the expert that was trained for each task."""
     candidates: tuple[Candidate, ...] = ()
     individuals: tuple[Individual, ...] = ()
     archives: tuple[ArchiveView, ...] = ()
@@ -132,6 +166,8 @@ class Report(Record):
     cost: Cost = Cost()
     quarantined: tuple[int, ...] = ()
     """Children that were given up because they killed their workers."""
+    failures: tuple[FailedWork, ...] = ()
+    """Workers that failed, the most frequent failure first; their work was repeated."""
     versions: dict[str, str] = Field(default_factory=dict)
     manifest: dict[str, Any] = Field(default_factory=dict)
     """The manifest as the run recorded it."""
@@ -139,6 +175,15 @@ class Report(Record):
     """What a reader must know to read the numbers, for example a sandbox that is not one."""
     finished_at: float = 0.0
     """Unix time in seconds."""
+
+    def kept(self, task: str) -> float | None:
+        """Return the merged model's test score as a share of what the task's own expert scores.
+
+        None where one of them was not tested, or the expert scores nothing.
+        """
+        own = self.scores.get(self.own_experts.get(task, ""), {}).get(task)
+        merged = self.scores.get("merged", {}).get(task)
+        return merged.mean / own.mean if own and merged and own.mean > 0 else None
 
     @property
     def chosen(self) -> Candidate | None:

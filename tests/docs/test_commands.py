@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cycleqd_runner.cli import app
+from cycleqd_cli.app import app
 from tests.docs.pages import ROOT, name, pages, samples, spoken
 
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

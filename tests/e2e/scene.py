@@ -22,7 +22,7 @@ from cycleqd.records import Result, read_result
 from cycleqd.store import Credentials, ObjectStore, open_store
 from tests.e2e.cluster import KubectlFailed
 from tests.e2e.manifests import Edits, edited
-from tests.e2e.world import SECRET, World
+from tests.e2e.world import SECRET, Site, World
 
 RUNS = "cycleqdruns.cycleqd.dev"
 RUN_LABEL = "cycleqd.dev/run"
@@ -45,7 +45,7 @@ class Run:
         credentials: of its storage, where those of the environment are for another one.
     """
 
-    world: World
+    world: Site
     name: str
     manifest: Document
     credentials: Credentials | None = None

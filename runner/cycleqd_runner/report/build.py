@@ -16,11 +16,13 @@ from cycleqd.errors import BadData
 from cycleqd.fold import Population
 from cycleqd.identity import RunIdentity
 from cycleqd.log import ResultLog
-from cycleqd.records import Result, TaskEvaluation, Timings, read_result
-from cycleqd.report import ArchiveView, Candidate, Cost, Difference, Individual, Interval, Progress, Report
-from cycleqd.rng import generator
-from cycleqd.statistics import grouped_difference, grouped_interval, mean_interval
+from cycleqd.records import Result, TaskEvaluation, read_result
+from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report
+from cycleqd.statistics import grouped_interval, mean_interval
 from cycleqd.store import ObjectStore
+from cycleqd_runner.report.comparisons import differences
+from cycleqd_runner.report.costs import FinalUsage, search_cost, seconds_by_kind, total_cost
+from cycleqd_runner.report.incidents import failed_work, notes_on, versions_of
 
 PROGRESS_POINTS = 200
 """Points of the progress curves: more cannot be told apart in a picture."""
@@ -39,7 +41,9 @@ class RunView:
         progress: how the archives grew.
         cost: what it took.
         quarantined: children that were given up.
-        versions: of the newest result.
+        failures: of workers.
+        versions: of what made the results.
+        notes: what qualifies the numbers.
     """
 
     individuals: tuple[Individual, ...]
@@ -47,7 +51,9 @@ class RunView:
     progress: tuple[Progress, ...]
     cost: Cost
     quarantined: tuple[int, ...]
+    failures: tuple[FailedWork, ...]
     versions: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> RunView:
@@ -61,10 +67,12 @@ def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> 
     return RunView(
         individuals=_individuals(results, population),
         archives=tuple(view_archive(archive, spec) for archive in population.archives),
-        progress=progress(population),
-        cost=_cost(results),
+        progress=progress(population, results),
+        cost=search_cost(results),
         quarantined=tuple(sorted(log.quarantined)),
-        versions=results[-1].versions if results else {},
+        failures=failed_work(store),
+        versions=versions_of(results),
+        notes=notes_on(results, list(log.damaged.values())),
     )
 
 
@@ -74,20 +82,21 @@ def build_report(
     view: RunView,
     candidates: Sequence[Candidate],
     tested: Tested,
-    finalize_seconds: float,
+    usage: FinalUsage,
 ) -> Report:
-    """Return the final report."""
+    """Return the final report.
+
+    Args:
+        identity: of the run.
+        spec: likewise.
+        view: what the search did.
+        candidates: for the final model, with their validation scores.
+        tested: ``base``, the experts, ``average`` and ``merged``.
+        usage: what finding this out has cost.
+    """
     tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
     tasks = [task.name for task in spec.tasks]
-    seed = spec.search.seed
-    means = {name: Interval.of(grouped_interval(own)) for name, own in tables.items()}
-    best_expert = max((expert.name for expert in spec.experts), key=lambda name: means[name].mean)
-    differences = tuple(
-        Difference.of(
-            other, grouped_difference(tables["merged"], tables[other], generator(seed, -1, f"difference/{other}"))
-        )
-        for other in (best_expert, "average")
-    )
+    own_experts = {task.name: task.expert for task in spec.tasks}
     return Report(
         run=identity.name,
         uid=identity.uid,
@@ -97,17 +106,19 @@ def build_report(
             name: {task: Interval.of(mean_interval(scores)) for task, scores in zip(tasks, own, strict=True)}
             for name, own in tables.items()
         },
-        means=means,
-        differences=differences,
+        means={name: Interval.of(grouped_interval(own)) for name, own in tables.items()},
+        differences=differences(tables, own_experts, spec.search.seed),
+        own_experts=own_experts,
         candidates=tuple(candidates),
         individuals=view.individuals,
         archives=view.archives,
         progress=view.progress,
-        cost=view.cost.model_copy(update={"seconds": {**view.cost.seconds, "finalize": finalize_seconds}}),
+        cost=total_cost(view.cost, usage),
         quarantined=view.quarantined,
+        failures=view.failures,
         versions=view.versions,
         manifest=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        notes=_notes(view.versions),
+        notes=view.notes,
         finished_at=time.time(),
     )
 
@@ -127,22 +138,28 @@ def view_archive(archive: Archive, spec: RunSpec) -> ArchiveView:
     )
 
 
-def progress(population: Population) -> tuple[Progress, ...]:
-    """Return how the archives stood after each child, or after about :data:`PROGRESS_POINTS` of them."""
+def progress(population: Population, results: Sequence[Result] = ()) -> tuple[Progress, ...]:
+    """Return how the archives stood after each child, or after about :data:`PROGRESS_POINTS` of them.
+
+    Without ``results`` nothing is said about what it took.
+    """
     if not population.ready:
         return ()
     first, last = population.n_experts, int(population.ids[-1]) + 1
     stops = np.unique(np.linspace(first, last, min(PROGRESS_POINTS, last - first + 1)).astype(int))
-    return tuple(_progress_at(population.first(int(stop)), int(stop)) for stop in stops)
+    spent = [(result.id, sum(seconds_by_kind(result).values()), sum(result.tokens)) for result in results]
+    return tuple(_progress_at(population.first(int(stop)), int(stop), spent) for stop in stops)
 
 
-def _progress_at(population: Population, stop: int) -> Progress:
+def _progress_at(population: Population, stop: int, spent: Sequence[tuple[int, float, int]]) -> Progress:
     return Progress(
         children=child_number(stop, population.n_experts) - 1,
         coverage=tuple(archive.coverage for archive in population.archives),
         qd_score=tuple(archive.qd_score for archive in population.archives),
         best=tuple(float(score) for score in population.scores.max(axis=0)),
         best_mean=float(population.scores.mean(axis=1).max()),
+        worker_seconds=sum(seconds for individual, seconds, _ in spent if individual < stop),
+        tokens=sum(tokens for individual, _, tokens in spent if individual < stop),
     )
 
 
@@ -174,25 +191,6 @@ def _individuals(results: Sequence[Result], population: Population) -> tuple[Ind
     )
 
 
-def _cost(results: Sequence[Result]) -> Cost:
-    kinds = {
-        field.removesuffix("_seconds"): sum(getattr(result.timings, field) for result in results)
-        for field in Timings.model_fields
-    }
-    return Cost(
-        seconds=kinds,
-        prompt_tokens=sum(result.tokens[0] for result in results),
-        answer_tokens=sum(result.tokens[1] for result in results),
-        evaluations=len(results),
-    )
-
-
 def _outcomes(evaluation: TaskEvaluation) -> npt.NDArray[np.float64]:
     """Return (n_items,) scores in [0, 1]; finalize has refused evaluations with items that have none."""
     return np.array([outcome.score for outcome in evaluation.outcomes], np.float64)
-
-
-def _notes(versions: Mapping[str, str]) -> tuple[str, ...]:
-    if versions.get("sandbox") == "Unsafe":
-        return ("Model-written code ran without a sandbox (spec.sandbox: Unsafe).",)
-    return ()

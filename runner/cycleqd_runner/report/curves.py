@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from cycleqd.report import Report
+from cycleqd.report import Progress, Report
+from cycleqd_runner.report.formats import like, time_unit, token_unit
 from cycleqd_runner.report.heatmaps import Tick
 
 WIDTH = 300.0
@@ -42,12 +44,15 @@ class Panel:
     Attributes:
         title: what is shown, with its unit.
         curves: in the order of the tasks.
-        x_ticks, y_ticks: in SVG units.
+        x_axis: what the rows of labels below the plot count, from top to bottom.
+        x_rows: labels, in SVG units; below the number of children, what they had cost by then.
+        y_ticks: in SVG units.
     """
 
     title: str
     curves: tuple[Curve, ...]
-    x_ticks: tuple[Tick, ...]
+    x_axis: tuple[str, ...]
+    x_rows: tuple[tuple[Tick, ...], ...]
     y_ticks: tuple[Tick, ...]
 
 
@@ -55,38 +60,60 @@ def panels(report: Report) -> tuple[Panel, ...]:
     """Return coverage, QD score and best score; nothing before the experts have scores."""
     if not report.progress:
         return ()
-    children = [point.children for point in report.progress]
     archives = [archive.task for archive in report.archives] or list(report.tasks)
     best = [[100 * value for value in point.best] + [100 * point.best_mean] for point in report.progress]
     coverage = [[100 * value for value in point.coverage] for point in report.progress]
     qd_score = [list(point.qd_score) for point in report.progress]
     return (
-        _panel("Coverage of the archives, %", "%", archives, children, coverage),
-        _panel("QD score", "", archives, children, qd_score),
-        _panel("Best search score, %", "%", [*report.tasks, MEAN], children, best),
+        _panel("Coverage of the archives, %", "%", archives, report.progress, coverage),
+        _panel("QD score", "", archives, report.progress, qd_score),
+        _panel("Best search score, %", "%", [*report.tasks, MEAN], report.progress, best),
     )
 
 
 def _panel(
-    title: str, unit: str, names: Sequence[str], children: Sequence[int], values: Sequence[Sequence[float]]
+    title: str, unit: str, names: Sequence[str], points: Sequence[Progress], values: Sequence[Sequence[float]]
 ) -> Panel:
     """Return a panel of (n_points, n_curves) values."""
-    first, last = children[0], children[-1]
-    x_scale = WIDTH / max(1, last - first)
+    children = [point.children for point in points]
+    x_scale = WIDTH / max(1, children[-1] - children[0])
     y_marks = _marks(0.0, max((value for row in values for value in row), default=0.0) or 1.0)
     y_scale = HEIGHT / y_marks[-1]
-    xs = [(count - first) * x_scale for count in children]
+    xs = [(count - children[0]) * x_scale for count in children]
     curves = []
     for index, (name, column) in enumerate(zip(names, zip(*values, strict=True), strict=True)):
         ys = [HEIGHT - value * y_scale for value in column]
         curves.append(Curve(name, _kind(name, index), _steps(xs, ys), f"{column[-1]:.3g}{f' {unit}' if unit else ''}"))
-    x_marks = [mark for mark in _marks(first, max(last, first + 1)) if first <= mark <= last and mark == int(mark)]
+    x_axis, x_rows = _x_rows(points, x_scale)
     return Panel(
         title=title,
         curves=tuple(curves),
-        x_ticks=tuple(Tick((mark - first) * x_scale, f"{mark:g}") for mark in x_marks),
+        x_axis=x_axis,
+        x_rows=x_rows,
         y_ticks=tuple(Tick(HEIGHT - mark * y_scale, f"{mark:g}") for mark in y_marks),
     )
+
+
+def _x_rows(points: Sequence[Progress], scale: float) -> tuple[tuple[str, ...], tuple[tuple[Tick, ...], ...]]:
+    """Return what the rows of labels count, and the rows: children, worker time and tokens where they are known."""
+    children = [point.children for point in points]
+    first, last = children[0], children[-1]
+    marks = [mark for mark in _marks(first, max(last, first + 1)) if first <= mark <= last and mark == int(mark)]
+    unit, second = time_unit(points[-1].worker_seconds)
+    times = {"h": "worker hours", "min": "worker minutes", "s": "worker seconds"}
+    size, tokens = token_unit(points[-1].tokens)
+    known: list[tuple[str, list[float]]] = [("children", [float(count) for count in children])]
+    if points[-1].worker_seconds:
+        known.append((times[unit], [point.worker_seconds / second for point in points]))
+    if points[-1].tokens:
+        known.append((tokens, [point.tokens / size for point in points]))
+    rows = [
+        tuple(
+            Tick((mark - first) * scale, like(float(np.interp(mark, children, values)), values[-1])) for mark in marks
+        )
+        for _, values in known
+    ]
+    return tuple(name for name, _ in known), tuple(rows)
 
 
 def _kind(name: str, index: int) -> str:

@@ -45,7 +45,6 @@ class Cell:
         left, top, width, height: in SVG units.
         colour: of the quality.
         who: id of the elite.
-        text: what a reader sees on hovering.
         mark: ``member`` of the final model, ``expert``, or nothing.
         label: an expert's name.
     """
@@ -58,7 +57,6 @@ class Cell:
     height: float
     colour: str
     who: int
-    text: str
     mark: str
     label: str
 
@@ -167,7 +165,6 @@ def _heat_map(report: Report, people: People, archive: ArchiveView, pair: Sequen
                 height=height_of_cell,
                 colour=colour_of(_quality(people, who, task) / top),
                 who=who,
-                text=people.describe(who),
                 mark="member" if who in members else "expert" if is_expert else "",
                 label=people.name(who) if is_expert else "",
             )

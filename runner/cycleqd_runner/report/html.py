@@ -8,43 +8,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from importlib.resources import files
 
 import jinja2
 import yaml
 from markupsafe import Markup
 
-from cycleqd.report import Difference, Interval, Report
-from cycleqd_runner.report import heatmaps, tree
+from cycleqd.report import Report
+from cycleqd_runner.report import formats, heatmaps, rows, summary, tree
 from cycleqd_runner.report.card import lineage
 from cycleqd_runner.report.curves import HEIGHT, WIDTH, panels
 from cycleqd_runner.report.people import People
 
-LONG_NAME = 13
-"""Characters of a name that fit into a node of the lineage."""
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """A row of the score table.
-
-    Attributes:
-        model: its name.
-        kind: ``base``, ``expert``, ``average`` or ``merged``.
-        intervals: the mean over the tasks, then one per task; None: not tested.
-    """
-
-    model: str
-    kind: str
-    intervals: tuple[Interval | None, ...]
+BEST = 20
+"""Individuals that the page lists; report.json holds all."""
 
 
 def render(report: Report) -> str:
     """Return the page of a report; one of an unfinished or empty run says what is missing."""
     people, chosen = People.of(report), report.chosen
     style, script = _asset("page.css"), _asset("page.js")
+    archives = heatmaps.archive_maps(report)
+    unit, costs = rows.cost_rows(report.cost)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -54,9 +40,12 @@ def render(report: Report) -> str:
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
-            finished=_moment(report.finished_at),
-            rows=_score_rows(report),
-            archives=heatmaps.archive_maps(report),
+            summary=summary,
+            skills=summary.skills(report),
+            scores=rows.score_rows(report),
+            changes=rows.change_rows(report),
+            archives=archives,
+            elites=_elites(people, archives),
             top=heatmaps.best_score(report),
             gradient=[heatmaps.colour_of(share / 8) for share in range(9)],
             side=heatmaps.SIDE,
@@ -65,8 +54,12 @@ def render(report: Report) -> str:
             tree=tree.lineage_tree(people, chosen.weights) if chosen else None,
             node=tree.NODE,
             lineage=lineage(report, chosen.weights) if chosen else [],
+            best=people.best(BEST),
             children=sum(1 for individual in report.individuals if not people.is_expert(individual.id)),
-            manifest=yaml.safe_dump(report.manifest, sort_keys=False, allow_unicode=True) if report.manifest else "",
+            unscored=[individual.id for individual in report.individuals if individual.scores is None],
+            unit=unit,
+            costs=costs,
+            manifest=_manifest(report),
         )
     )
 
@@ -79,15 +72,37 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     environment.filters |= {
-        "percent": _percent,
-        "points": _points,
-        "verdict": _verdict,
-        "hours": _duration,
-        "shorten": _shorten,
-        "mean": _mean,
+        "percent": formats.percent,
+        "points": formats.points,
+        "duration": formats.duration,
+        "count": formats.count,
+        "at": formats.coordinate,
+        "moment": formats.moment,
+        "shorten": formats.shorten,
+        "mean": lambda scores: sum(scores) / len(scores) if scores else None,
     }
     return environment
+
+
+def _elites(people: People, archives: Iterable[heatmaps.ArchiveMaps]) -> dict[int, tuple[str, tuple[int, ...]]]:
+    """Return the description and the parents of everybody who is in a cell; the page says them once each."""
+    shown = {cell.who for own in archives for heat_map in own.maps for cell in heat_map.cells}
+    return {who: (people.describe(who), people.parents(who)) for who in sorted(shown)}
+
+
+def _manifest(report: Report) -> str:
+    """Return the manifest as people write it, ready for ``kubectl apply``; nothing if the report has none."""
+    if not report.manifest:
+        return ""
+    document = {
+        "apiVersion": "cycleqd.dev/v1alpha1",
+        "kind": "CycleQDRun",
+        "metadata": {"name": report.run},
+        "spec": report.manifest,
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _asset(name: str) -> str:
@@ -97,50 +112,3 @@ def _asset(name: str) -> str:
 def _hash(text: str) -> str:
     """Return the name of an inline style or script in a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _score_rows(report: Report) -> list[ScoreRow]:
-    kinds = {"base": "base", "average": "average", "merged": "merged"}
-    return [
-        ScoreRow(
-            model, kinds.get(model, "expert"), (report.means.get(model), *(own.get(task) for task in report.tasks))
-        )
-        for model, own in report.scores.items()
-    ]
-
-
-def _moment(seconds: float) -> str:
-    """Return a Unix time as people write it, or nothing for a run that has not finished."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y, %H:%M UTC}".lstrip("0") if seconds else ""
-
-
-def _percent(score: float, digits: int = 1) -> str:
-    return f"{100 * score:.{digits}f}"
-
-
-def _points(difference: float) -> str:
-    """Return a difference of scores in signed percentage points."""
-    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _verdict(difference: Difference) -> str:
-    """Return what the interval of a difference allows to say."""
-    if difference.low > 0:
-        return "better than"
-    return "worse than" if difference.high < 0 else "not distinguishable from"
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in the unit that suits it."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= LONG_NAME else f"{name[: LONG_NAME - 1]}…"
-
-
-def _mean(validation: dict[str, float]) -> float | None:
-    return sum(validation.values()) / len(validation) if validation else None

@@ -1,15 +1,20 @@
 
 "use strict";
-// Says who is in a cell or box, on hovering, tapping and by keyboard. Without it, titles say the same.
+// Says who is in a cell or box, on hovering, tapping and by keyboard. Everything else works without it.
 (() => {
   const tip = document.getElementById("tip");
   const spots = [...document.querySelectorAll(".cell, .node")];
+  const elites = JSON.parse(document.getElementById("elites").textContent); // id: [description, parents]
+  const parents = new Map();
   let current = null;
 
   for (const spot of spots) {
-    const title = spot.querySelector("title");
-    spot.setAttribute("aria-label", title.textContent);
-    title.remove(); // the browser would show it beside the tip
+    const title = spot.querySelector("title"), [text, own] = elites[spot.dataset.who] || ["", []];
+    parents.set(spot, spot.dataset.parents === undefined ? own.map(String) : spot.dataset.parents.split(" "));
+    spot.setAttribute("role", "img");
+    spot.setAttribute("aria-label", title ? title.textContent : text);
+    spot.setAttribute("tabindex", spot === spot.ownerSVGElement.querySelector(".cell, .node") ? "0" : "-1");
+    if (title) title.remove(); // the browser would show it beside the tip
   }
 
   const blend = document.querySelector(".node.blend");
@@ -19,8 +24,7 @@
   }
 
   const light = (spot) => {
-    const who = spot && spot.dataset.who;
-    const own = spot ? (spot.dataset.parents || "").split(" ") : [];
+    const who = spot && spot.dataset.who, own = spot ? parents.get(spot) : [];
     for (const other of spots) {
       const id = other.dataset.who;
       other.classList.toggle("same", spot !== null && id !== undefined && id === who);
@@ -74,8 +78,19 @@
     best.setAttribute("tabindex", "0");
     best.focus();
   });
+
+  // Paper has no folds.
   addEventListener("beforeprint", () => {
     show(null);
-    for (const details of document.querySelectorAll("details")) details.open = true;
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      details.dataset.folded = "";
+      details.open = true;
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const details of document.querySelectorAll("details[data-folded]")) {
+      details.removeAttribute("data-folded");
+      details.open = false;
+    }
   });
 })();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Self
 
 from cycleqd.report import Individual, Report
@@ -60,10 +61,17 @@ class People:
         known = self.by_id.get(individual)
         if known and known.scores:
             pairs = zip(self.tasks, known.scores, strict=False)
-            lines.append(", ".join(f"{task} {100 * score:.0f} %" for task, score in pairs))
+            scores = ", ".join(f"{task} {100 * score:.0f} %" for task, score in pairs)
+            lines.append(f"{scores}; mean {100 * fmean(known.scores):.0f} %" if len(known.scores) > 1 else scores)
         elif known:
             lines.append("no complete scores")
         parents = self.parents(individual)
         if parents:
             lines.append(f"from {' and '.join(self.name(parent) for parent in parents)}")
         return "\n".join(lines)
+
+    def best(self, limit: int) -> tuple[Individual, ...]:
+        """Return those with the best means of their search scores, best first; among equals the most recent."""
+        scored = (individual for individual in self.by_id.values() if individual.scores)
+        ranked = sorted(scored, key=lambda one: (fmean(one.scores or ()), one.id), reverse=True)
+        return tuple(ranked[:limit])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cycleqd import keys
 from cycleqd.errors import MissingObject, Unscored
 from cycleqd.genome import Genome
 from cycleqd.records import Record, Split, TaskEvaluation
 from cycleqd_runner.assess import assess
+from cycleqd_runner.report.costs import FinalUsage
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
@@ -22,6 +23,9 @@ class FinalEvaluation(Record):
     evaluations: tuple[TaskEvaluation, ...]
     """One per task, in cycle order."""
     seconds: float = 0.0
+    """Worker seconds."""
+    gpus: int = 0
+    """GPUs that the worker held meanwhile."""
 
     @property
     def mean(self) -> float:
@@ -36,10 +40,25 @@ class FinalEvaluations:
     Attributes:
         session: of this worker.
         sandbox: for model-written code.
+        found: all that was asked for, by key; also what an interrupted finalize had written.
     """
 
     session: Session
     sandbox: Sandbox
+    found: dict[str, FinalEvaluation] = field(default_factory=dict)
+
+    @property
+    def usage(self) -> FinalUsage:
+        """What the evaluations have used."""
+        own = self.found.values()
+        outcomes = [outcome for one in own for evaluation in one.evaluations for outcome in evaluation.outcomes]
+        return FinalUsage(
+            seconds=sum(one.seconds for one in own),
+            gpu_seconds=sum(one.gpus * one.seconds for one in own),
+            prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
+            answer_tokens=sum(outcome.answer_tokens for outcome in outcomes),
+            evaluations=len(own),
+        )
 
     async def on(self, split: Split, name: str, genome: Genome) -> FinalEvaluation:
         """Return the evaluation of ``genome`` on ``split``.
@@ -47,16 +66,27 @@ class FinalEvaluations:
         Raises:
             Unscored: items could not be scored; a mean without them would compare unlike things.
         """
-        key, store = keys.final_evaluation(genome.digest, split), self.session.store
+        key = keys.final_evaluation(genome.digest, split)
+        if key not in self.found:
+            self.found[key] = await self._remember(key) or await self._ask(key, split, name, genome)
+        return self.found[key]
+
+    async def _remember(self, key: str) -> FinalEvaluation | None:
         try:
-            return FinalEvaluation.model_validate_json(await patiently(store.get, key))
+            return FinalEvaluation.model_validate_json(await patiently(self.session.store.get, key))
         except MissingObject:
-            pass
+            return None
+
+    async def _ask(self, key: str, split: Split, name: str, genome: Genome) -> FinalEvaluation:
         assessment = await assess(self.session, genome, split, self.sandbox)
         for evaluation in assessment.evaluations:
             if evaluation.unscored:
                 raise Unscored(f"{name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
-        seconds = assessment.load_seconds + assessment.evaluate_seconds
-        found = FinalEvaluation(name=name, evaluations=assessment.evaluations, seconds=seconds)
-        await patiently(store.put_once, key, found.model_dump_json().encode())
-        return found
+        made = FinalEvaluation(
+            name=name,
+            evaluations=assessment.evaluations,
+            seconds=assessment.open_seconds + assessment.load_seconds + assessment.evaluate_seconds,
+            gpus=self.session.gpus,
+        )
+        await patiently(self.session.store.put_once, key, made.model_dump_json().encode())
+        return made

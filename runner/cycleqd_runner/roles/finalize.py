@@ -6,7 +6,6 @@ Nothing else ever reads the test split.
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 from cycleqd import keys
@@ -26,7 +25,6 @@ from cycleqd_runner.session import Session
 
 async def finalize(session: Session, sandbox: Sandbox) -> None:
     """Write ``final/``: the model, the pictures, report.html, and report.json last."""
-    start = time.perf_counter()
     session.log.refresh()
     scoring = FinalEvaluations(session, sandbox)
     candidates, chosen = await _choose(session, scoring)
@@ -37,7 +35,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
-    report = build_report(session.identity, session.spec, view, candidates, evaluations, time.perf_counter() - start)
+    report = build_report(session.identity, session.spec, view, candidates, evaluations, scoring.usage)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.materialiser.tensors(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))

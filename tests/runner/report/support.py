@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from cycleqd.api import RunSpec
 from cycleqd.fold import Entry, Population, fold
-from cycleqd.report import Candidate, Cost, Difference, Individual, Interval, Report
+from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Timings
+from cycleqd.report import (
+    OWN_EXPERTS,
+    Candidate,
+    Change,
+    Cost,
+    Difference,
+    FailedWork,
+    Individual,
+    Interval,
+    Report,
+)
 from cycleqd_runner.report.build import progress, view_archive
 
 SKILLS = ("sql", "shell", "python", "maths", "french")
@@ -40,6 +54,7 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int 
     levels |= {name: population.scores[k] for k, name in enumerate(experts)}
     levels |= {"average": population.scores[:n_tasks].mean(axis=0), "merged": best}
     tasks = SKILLS[:n_tasks]
+    others = {experts[0]: levels[experts[0]], "average": levels["average"], OWN_EXPERTS: np.full(n_tasks, 0.8)}
     return Report(
         run="demo",
         uid="0c0ffee0-0000-4000-8000-000000000000",
@@ -50,10 +65,8 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int 
             for name, own in levels.items()
         },
         means={name: interval(float(own.mean()), 0.05, ITEMS * n_tasks) for name, own in levels.items()},
-        differences=(
-            difference(experts[0], float(best.mean() - levels[experts[0]].mean())),
-            difference("average", float(best.mean() - levels["average"].mean())),
-        ),
+        differences=tuple(difference(name, best - other) for name, other in others.items()),
+        own_experts=dict(zip(tasks, experts, strict=True)),
         candidates=(
             Candidate(name="aggregate", weights={members[2]: 1.0}, validation=dict.fromkeys(tasks, 0.5)),
             Candidate(
@@ -65,15 +78,20 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int 
         ),
         individuals=individuals,
         archives=tuple(view_archive(archive, spec) for archive in population.archives),
-        progress=progress(population),
+        progress=progress(population, [result_of(one, tasks) for one in individuals]),
         cost=Cost(
             seconds={"breed": 31.0, "load": 620.5, "evaluate": 52_300.0, "wait": 12.0, "finalize": 900.0},
+            gpu_seconds={"breed": 62.0, "load": 1241.0, "evaluate": 104_600.0, "wait": 24.0, "finalize": 1800.0},
             prompt_tokens=12_345_678,
             answer_tokens=2_345_678,
             evaluations=children + n_tasks,
+            final_prompt_tokens=1_000_000,
+            final_answer_tokens=100_000,
+            final_evaluations=14,
         ),
         quarantined=(17,),
-        versions={"cycleqd": "0.1.0", "torch": "2.8.0", "sandbox": "Landlock"},
+        failures=(FailedWork(role="breed", message="The worker was killed: it needed more memory.", count=3),),
+        versions={"cycleqd": "0.1.0", "torch": "2.8.0", "device": "NVIDIA H100", "sandbox": "Landlock"},
         manifest=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         notes=("Model-written code ran without a sandbox (spec.sandbox: Unsafe).",),
         finished_at=1_790_000_000.0,
@@ -90,9 +108,32 @@ def interval(mean: float, half: float = 0.08, items: int = ITEMS) -> Interval:
     return Interval(mean=mean, low=max(0.0, mean - half), high=min(1.0, mean + half), items=items)
 
 
-def difference(against: str, mean: float, half: float = 0.05) -> Difference:
-    """Return a difference with a symmetric interval."""
-    return Difference(against=against, mean=mean, low=mean - half, high=mean + half)
+def difference(against: str, changes: npt.NDArray[np.float64], half: float = 0.05) -> Difference:
+    """Return a difference with symmetric intervals, of one change per task."""
+    own = {
+        task: Change(mean=one, low=one - half, high=one + half)
+        for task, one in zip(SKILLS, changes.tolist(), strict=False)
+    }
+    mean = float(changes.mean())
+    return Difference(against=against, mean=mean, low=mean - half, high=mean + half, tasks=own)
+
+
+def result_of(individual: Individual, tasks: Sequence[str]) -> Result:
+    """Return the result that says so, made in 100 seconds with 1,100 tokens a task."""
+    scores = individual.scores or (0.0,) * len(tasks)
+    return Result(
+        id=individual.id,
+        genome_sha256="0" * 64,
+        evaluations=tuple(
+            TaskEvaluation(
+                task=task,
+                split="search",
+                outcomes=(ItemOutcome(item="0", score=score, prompt_tokens=1000, answer_tokens=100),),
+            )
+            for task, score in zip(tasks, scores, strict=True)
+        ),
+        timings=Timings(breed_seconds=1.0, evaluate_seconds=99.0),
+    )
 
 
 def search(n_tasks: int, children: int, rng: np.random.Generator) -> tuple[Individual, ...]:

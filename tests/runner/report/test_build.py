@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,25 @@ from cycleqd import keys
 from cycleqd.api import RunSpec
 from cycleqd.identity import RunIdentity, read_identity, read_spec
 from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Timings
-from cycleqd.report import Candidate, Report
+from cycleqd.report import OWN_EXPERTS, Candidate, Report
 from cycleqd.store import ObjectStore
 from cycleqd_runner.report.build import PROGRESS_POINTS, build_report, progress, view_run
 from cycleqd_runner.report.card import LINEAGE_LINES, lineage
+from cycleqd_runner.report.costs import FinalUsage
+from cycleqd_runner.report.html import render
 from cycleqd_runner.report.publish import publish
-from tests.runner.cli.support import SCORES, TASKS, started
-from tests.runner.report.support import demo_report, empty_report, population_of, run_spec, search
+from tests.cli.support import SCORES, TASKS, started
+from tests.runner.report.support import (
+    SKILLS,
+    demo_report,
+    empty_report,
+    population_of,
+    result_of,
+    run_spec,
+    search,
+)
+
+USAGE = FinalUsage(seconds=12.5, gpu_seconds=25.0, prompt_tokens=100, answer_tokens=10, evaluations=7)
 
 
 def evaluations(scores: tuple[float, ...], items: int = 20) -> tuple[TaskEvaluation, ...]:
@@ -48,7 +61,7 @@ def report_of(store: ObjectStore, merged: tuple[float, ...] = (0.9, 0.9, 0.8)) -
         Candidate(name="aggregate", weights={0: 0.5, 4: 0.5}, validation=dict.fromkeys(TASKS, 0.4)),
         Candidate(name="greedy-1", weights={3: 0.5, 4: 0.5}, validation=dict.fromkeys(TASKS, 0.6), chosen=True),
     )
-    return build_report(identity, spec, view_run(store, spec), candidates, tested, finalize_seconds=12.5)
+    return build_report(identity, spec, view_run(store, spec), candidates, tested, USAGE)
 
 
 def test_view_holds_everybody_with_scores_and_parents(store: ObjectStore) -> None:
@@ -129,11 +142,62 @@ def test_report_has_scores_of_all_models_and_differences(store: ObjectStore) -> 
     assert list(report.scores) == ["base", *(f"{task}-expert" for task in TASKS), "average", "merged"]
     assert report.means["merged"].mean == pytest.approx((0.9 + 0.9 + 0.8) / 3)
     assert report.scores["sql-expert"]["sql"].mean == pytest.approx(0.8)
-    assert [one.against for one in report.differences] == ["shell-expert", "average"]
+    assert [one.against for one in report.differences] == ["shell-expert", "average", OWN_EXPERTS]
     assert report.differences[1].mean == pytest.approx(report.means["merged"].mean - 0.5)
     assert report.cost.seconds["finalize"] == 12.5
+    assert report.cost.gpu_seconds["finalize"] == 25.0
+    assert (report.cost.final_prompt_tokens, report.cost.final_answer_tokens) == (100, 10)
+    assert report.cost.final_evaluations == 7
     assert report.chosen
     assert report.chosen.name == "greedy-1"
+
+
+def test_each_skill_is_compared_with_its_own_expert(store: ObjectStore) -> None:
+    report = report_of(store, merged=(0.4, 0.9, 0.9))
+    assert report.own_experts == {task: f"{task}-expert" for task in TASKS}
+    ideal = next(one for one in report.differences if one.against == OWN_EXPERTS)
+    changes = {"sql": -0.4, "shell": 0.0, "python": 0.2}
+    assert {task: change.mean for task, change in ideal.tasks.items()} == pytest.approx(changes)
+    assert all(change.low <= change.mean <= change.high for change in ideal.tasks.values())
+    assert ideal.mean == pytest.approx(sum(changes.values()) / 3)
+    assert {task: report.kept(task) for task in TASKS} == pytest.approx({"sql": 0.5, "shell": 1.0, "python": 0.9 / 0.7})
+
+
+def test_reports_of_older_versions_can_be_read(store: ObjectStore) -> None:
+    older = json.loads(report_of(store).model_dump_json())
+    del older["own_experts"], older["failures"]
+    for difference in older["differences"]:
+        del difference["tasks"]
+    for name in ("gpu_seconds", "final_prompt_tokens", "final_answer_tokens", "final_evaluations"):
+        del older["cost"][name]
+    for point in older["progress"]:
+        del point["worker_seconds"], point["tokens"]
+    report = Report.model_validate(older)
+    assert report.kept("sql") is None
+    assert "The merged model scores" in render(report)
+
+
+def test_progress_knows_what_it_took() -> None:
+    spec = run_spec(3)
+    individuals = search(3, 30, np.random.default_rng(0))
+    points = progress(population_of(individuals, spec), [result_of(one, SKILLS[:3]) for one in individuals])
+    assert (points[0].children, points[0].worker_seconds, points[0].tokens) == (0, 300.0, 9900)
+    assert (points[-1].children, points[-1].worker_seconds, points[-1].tokens) == (30, 3300.0, 33 * 3300)
+
+
+def test_gpus_count_while_they_are_held(store: ObjectStore) -> None:
+    before = view_run(store, read_spec(store)).cost
+    result = Result(
+        id=5,
+        evaluations=evaluations((0.5, 0.5, 0.5)),
+        timings=Timings(open_seconds=9.0, evaluate_seconds=30.0),
+        gpus=2,
+        genome_sha256="0" * 64,
+    )
+    store.put(keys.result(5), result.model_dump_json().encode())
+    cost = view_run(store, read_spec(store)).cost
+    assert (cost.gpu_seconds["open"], cost.gpu_seconds["evaluate"]) == (18.0, 60.0)
+    assert cost.seconds["evaluate"] - before.seconds["evaluate"] == 30.0
 
 
 def test_report_of_the_same_run_is_the_same(store: ObjectStore) -> None:

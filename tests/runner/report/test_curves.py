@@ -36,9 +36,23 @@ def test_curves_step_at_the_points_and_end_at_the_last_child() -> None:
 def test_ticks_lie_where_the_curves_are() -> None:
     report = demo_report(2).model_copy(update={"progress": (point(0, 0.0), point(100, 0.6))})
     coverage = panels(report)[0]
-    assert [(tick.at, tick.text) for tick in coverage.x_ticks][:2] == [(0.0, "0"), (WIDTH / 4, "25")]
+    assert [(tick.at, tick.text) for tick in coverage.x_rows[0]][:2] == [(0.0, "0"), (WIDTH / 4, "25")]
+    assert coverage.x_axis == ("children",)
     assert (coverage.y_ticks[0].at, coverage.y_ticks[0].text) == (HEIGHT, "0")
     assert (coverage.y_ticks[-1].at, coverage.y_ticks[-1].text) == (0.0, "60")
+
+
+def test_what_children_had_cost_stands_below_their_number() -> None:
+    points = tuple(
+        point(count, 0.5).model_copy(update={"worker_seconds": 72.0 * count, "tokens": 10_000 * count})
+        for count in (0, 100)
+    )
+    panel = panels(demo_report(2).model_copy(update={"progress": points}))[0]
+    assert panel.x_axis == ("children", "worker hours", "million tokens")
+    assert [[tick.text for tick in row] for row in panel.x_rows] == [
+        ["0", "25", "50", "75", "100"], ["0", "0.50", "1.00", "1.50", "2.00"], ["0", "0.25", "0.50", "0.75", "1.00"],
+    ]  # fmt: skip
+    assert len({tuple(tick.at for tick in row) for row in panel.x_rows}) == 1
 
 
 @pytest.mark.parametrize("progress", [(point(0, 0.0),), (point(7, 0.3),), (point(0, 0.0), point(1, 0.0))])

@@ -1,0 +1,61 @@
+"""What a run cost: worker seconds, GPU seconds and tokens, by kind of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cycleqd.records import Result, Timings
+from cycleqd.report import Cost
+
+FINALIZE = "finalize"
+"""Kind of work of :class:`FinalUsage`, beside those of :class:`~cycleqd.records.Timings`."""
+
+
+@dataclass(frozen=True)
+class FinalUsage:
+    """What choosing and testing the final model used.
+
+    Attributes:
+        seconds: of workers.
+        gpu_seconds: likewise, times the GPUs that they held.
+        prompt_tokens, answer_tokens: read and written.
+        evaluations: models evaluated on the validation or on the test splits.
+    """
+
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    evaluations: int = 0
+
+
+def search_cost(results: Sequence[Result]) -> Cost:
+    """Return what the evaluations on the search splits cost, with breeding and all that surrounds them."""
+    own = [(seconds_by_kind(result), result.gpus) for result in results]
+    kinds = [field.removesuffix("_seconds") for field in Timings.model_fields]
+    return Cost(
+        seconds={kind: sum(seconds[kind] for seconds, _ in own) for kind in kinds},
+        gpu_seconds={kind: sum(gpus * seconds[kind] for seconds, gpus in own) for kind in kinds},
+        prompt_tokens=sum(result.tokens[0] for result in results),
+        answer_tokens=sum(result.tokens[1] for result in results),
+        evaluations=len(results),
+    )
+
+
+def total_cost(search: Cost, final: FinalUsage) -> Cost:
+    """Return the cost of a finished run."""
+    return search.model_copy(
+        update={
+            "seconds": {**search.seconds, FINALIZE: final.seconds},
+            "gpu_seconds": {**search.gpu_seconds, FINALIZE: final.gpu_seconds},
+            "final_prompt_tokens": final.prompt_tokens,
+            "final_answer_tokens": final.answer_tokens,
+            "final_evaluations": final.evaluations,
+        }
+    )
+
+
+def seconds_by_kind(result: Result) -> dict[str, float]:
+    """Return where the worker's seconds went: the fields of the result's timings, without ``_seconds``."""
+    return {field.removesuffix("_seconds"): seconds for field, seconds in result.timings}
