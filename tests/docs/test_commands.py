@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cycleqd_cli.app import app
 from typer.testing import CliRunner
 
+from cycleqd_cli import app
 from tests.docs.pages import ROOT, name, pages, samples, spoken
 
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
