@@ -25,7 +25,7 @@ test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all test
 	$(BIN)/python examples/quickstart/prepare_base.py
 	$(BIN)/pytest -n auto --dist loadfile -m "not e2e"
 
-images: ## build the images of operator and runner (IMAGES="--flavour gpu runner"; tools/build-images --help)
+images: ## build the images of operator, runner and quickstart (IMAGES="--flavour gpu runner"; tools/build-images --help)
 	tools/build-images $(IMAGES)
 
 e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* and the images in CYCLEQD_*_IMAGE
@@ -38,10 +38,11 @@ e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* a
 lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core operator runner tests benchmarks tools
+	$(BIN)/mypy cli core operator runner tests benchmarks tools charts
 	$(BIN)/lint-imports
 	$(BIN)/python -m cycleqd.crd --check
 	$(BIN)/python tools/manifest_reference.py --check
+	$(BIN)/python tools/metrics_reference.py --check
 
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
@@ -52,8 +53,9 @@ bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
 	$(BIN)/python tools/benchmarks_page.py
 
-docs: $(VENV)/.ready ## regenerate the manifest reference from the models
+docs: $(VENV)/.ready ## regenerate the references of manifest and metrics
 	$(BIN)/python tools/manifest_reference.py
+	$(BIN)/python tools/metrics_reference.py
 
 clean: ## remove the virtual environment, caches and runs
 	rm -rf $(VENV) runs models .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -35,6 +35,7 @@ RUN cd /opt/cycleqd/lib/python3*/site-packages \
 # Our code, the same for both images: whichever is built second finds it in the builder's cache.
 FROM tools AS package
 COPY LICENSE README.md pyproject.toml ./
+COPY cli cli
 COPY core core
 COPY operator operator
 COPY runner runner

@@ -63,6 +63,7 @@ FROM dependencies-${FLAVOUR} AS dependencies
 # Our code, the same for both images: whichever is built second finds it in the builder's cache.
 FROM tools AS package
 COPY LICENSE README.md pyproject.toml ./
+COPY cli cli
 COPY core core
 COPY operator operator
 COPY runner runner

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("core", "operator", "runner")
+PACKAGES = ("cli", "core", "operator", "runner")
 LONGEST = 400
 """Lines. House style is 75 to 250; beyond this a file is several."""
 
@@ -35,6 +35,17 @@ def test_import_operator_is_the_standard_librarys() -> None:
     )
 
 
+def _imported(modules: list[str], foreign: set[str]) -> str:
+    """Import modules in a fresh interpreter; return which of the foreign packages that brought in."""
+    code = f"""
+import importlib, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+print(sorted({foreign!r} & set(sys.modules)))
+"""
+    return _python(code)
+
+
 def _modules(package: str, folder: str = "core") -> list[str]:
     source = ROOT / folder
     paths = sorted((source / package).rglob("*.py"))
@@ -44,25 +55,23 @@ def _modules(package: str, folder: str = "core") -> list[str]:
 def test_the_core_imports_neither_models_nor_clusters() -> None:
     modules = [name for name in _modules("cycleqd") if not name.endswith("__main__")]
     assert "cycleqd.archive" in modules
-    code = f"""
-import importlib, sys
-for name in {modules!r}:
-    importlib.import_module(name)
-print(sorted({{"torch", "transformers", "vllm", "kopf", "kubernetes", "cycleqd_runner"}} & set(sys.modules)))
-"""
-    assert _python(code) == "[]"
+    foreign = {
+        "torch",
+        "transformers",
+        "vllm",
+        "kopf",
+        "kubernetes",
+        "cycleqd_cli",
+        "cycleqd_operator",
+        "cycleqd_runner",
+    }
+    assert _imported(modules, foreign) == "[]"
 
 
 def test_the_operator_imports_no_models() -> None:
     modules = _modules("cycleqd_operator", "operator")
     assert "cycleqd_operator.reconcile" in modules
-    code = f"""
-import importlib, sys
-for name in {modules!r}:
-    importlib.import_module(name)
-print(sorted({{"torch", "transformers", "vllm", "cycleqd_runner"}} & set(sys.modules)))
-"""
-    assert _python(code) == "[]"
+    assert _imported(modules, {"torch", "transformers", "vllm", "cycleqd_cli", "cycleqd_runner"}) == "[]"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +83,10 @@ def test_files_stay_readable(folder: str) -> None:
     assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > LONGEST} == {}
 
 
-@pytest.mark.parametrize("folder", ["tests", "core/cycleqd", "operator/cycleqd_operator", "runner/cycleqd_runner"])
+@pytest.mark.parametrize(
+    "folder",
+    ["tests", "cli/cycleqd_cli", "core/cycleqd", "operator/cycleqd_operator", "runner/cycleqd_runner"],
+)
 def test_every_folder_of_modules_is_a_package(folder: str) -> None:
     missing = {path.parent for path in (ROOT / folder).rglob("*.py") if not (path.parent / "__init__.py").exists()}
     assert missing == set()

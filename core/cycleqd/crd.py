@@ -62,9 +62,9 @@ SPEC_RULES = (
         "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer bins",
     ),
     (
-        # Laptops may keep a run in a folder; the operator sees no worker's folder.
-        "self.storage.uri.startsWith('s3://')",
-        "storage.uri must be s3://BUCKET/PREFIX on a cluster",
+        # Laptops may keep a run in any folder; the operator sees no worker's folder.
+        "self.storage.uri.startsWith('s3://') || !self.storage.uri.matches('^/|://')",
+        "storage.uri must be s3://BUCKET/PREFIX on a cluster, or a path from the operator's storage root",
     ),
 )
 

@@ -15,7 +15,7 @@ from cycleqd.records import Record
 from cycleqd.store import ObjectStore
 
 IMMUTABLE = ("baseModel", "experts", "tasks", "search", "storage")
-"""Parts of the spec that decide the results; of ``search``, ``children`` may change."""
+"""Parts of the spec that decide the results; ``search.children`` and ``storage.credentialsSecretName`` may change."""
 
 
 class RunIdentity(Record):
@@ -36,6 +36,7 @@ def immutable_part(spec: RunSpec) -> dict[str, Any]:
     whole = spec.model_dump(mode="json", by_alias=True)
     part = {name: whole[name] for name in IMMUTABLE}
     part["search"] = {name: value for name, value in part["search"].items() if name != "children"}
+    part["storage"] = {name: value for name, value in part["storage"].items() if name != "credentialsSecretName"}
     return part
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cycleqd.api import CycleQDRun
 from cycleqd.errors import BadManifest, near_misses
+from cycleqd.placing import Place, beside
 
 Location = Sequence[int | str]
 
@@ -34,22 +35,22 @@ def load_manifest(path: Path) -> CycleQDRun:
         raise BadManifest(f"The manifest {path} is not YAML{line} ({problem}): correct it.") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise BadManifest(f"The manifest {path} holds {len(documents)} documents, expected one CycleQDRun.")
-    return parse_manifest(documents[0], path.parent, str(path))
+    return parse_manifest(documents[0], beside(path.parent), str(path))
 
 
-def parse_manifest(document: Mapping[str, Any], folder: Path | None = None, origin: str = "The manifest") -> CycleQDRun:
+def parse_manifest(document: Mapping[str, Any], place: Place | None = None, origin: str = "The manifest") -> CycleQDRun:
     """Validate a manifest that is already parsed.
 
     Args:
         document: as YAML or the API server gives it.
-        folder: that relative paths start from; None leaves them alone.
+        place: where its relative URIs lead; None leaves them alone.
         origin: how messages call the manifest.
 
     Raises:
         BadManifest: one sentence about the first mistake, and how many more there are.
     """
     try:
-        return CycleQDRun.model_validate(document, context={"folder": folder})
+        return CycleQDRun.model_validate(document, context={"place": place})
     except ValidationError as error:
         problems = _independent(error.errors(include_url=False))
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -43,7 +43,7 @@ def _run(seed: int, folder: Path, children: int | None) -> Report:
         source["uri"] = str((HERE / source["uri"]).resolve())
     path = folder / f"seed-{seed}.yaml"
     path.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "cycleqd_runner", "run", str(path)], check=True)
+    subprocess.run([sys.executable, "-m", "cycleqd_cli", "run", str(path)], check=True)
     return Report.model_validate_json(open_store(spec["storage"]["uri"]).get(keys.REPORT))
 
 

@@ -17,6 +17,7 @@ from cycleqd_operator.cluster import Cluster, connect
 from cycleqd_operator.handlers import kopf_settings, registry
 from cycleqd_operator.leader import LeadershipLost, lead
 from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.placing import Placing
 from cycleqd_operator.reconcile import Reconciler
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.supervisor import Supervisor
@@ -50,7 +51,7 @@ async def _operate(settings: Settings) -> None:
     loop.set_default_executor(ThreadPoolExecutor(settings.store_threads, thread_name_prefix="store"))
     if task:  # while we wait for the Lease; kopf puts its own handlers in this place
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    metrics, fleet, api = Metrics(), Fleet(), await connect()
+    metrics, fleet, api = Metrics(), Fleet(Placing.of(settings)), await connect()
     cluster = Cluster(api)
     reconciler = Reconciler(cluster, fleet, settings, metrics)
     supervisor = Supervisor(fleet, reconciler, cluster, settings, metrics)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from cycleqd.labels import ROLE, RUN, RUN_UID, WORK
+
+__all__ = ["ROLE", "RUN", "RUN_UID", "WORK"]
+
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 INSTANCE = "app.kubernetes.io/instance"
 
-RUN = "cycleqd.dev/run"
-RUN_UID = "cycleqd.dev/run-uid"
-ROLE = "cycleqd.dev/role"
-
-WORK = "cycleqd.dev/work"
-"""Annotation of a Job: its work, as JSON with ids as ranges."""
 SPEC = "cycleqd.dev/spec"
 """Annotation of a Job: digest of the immutable part of the spec that it was made from."""
 GENERATION = "cycleqd.dev/generation"

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cycleqd.api.run import RunSpec
+from cycleqd.store.secret import REQUIRED_KEYS
 from cycleqd_operator.pod_volumes import CA_BUNDLE_PATH, CACHE_PATH, SECRETS_PATH
 
 Body = dict[str, Any]
 
-REQUIRED_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""Keys without which a storage Secret is of no use."""
 OPTIONAL_KEYS = {
     "AWS_SESSION_TOKEN": "AWS_SESSION_TOKEN",
     "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL",

@@ -15,7 +15,6 @@ from cycleqd import keys
 from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.errors import BadData, BadManifest, CycleQDError, RunMismatch, UnsupportedHere
 from cycleqd.failures import Failure, Verdict, judge
-from cycleqd.manifest import parse_manifest
 from cycleqd.plan import Observed, plan
 from cycleqd.store import ObjectStore
 from cycleqd_operator.cluster import Cluster
@@ -83,7 +82,7 @@ class Reconciler:
         if run.is_over:
             return await self._rest(run)
         try:
-            manifest = parse_manifest({key: run.body[key] for key in ("apiVersion", "kind", "metadata", "spec")})
+            manifest = run.placing.read(run.body)
         except BadManifest as error:
             await self._hands.stop(run.active)
             return await self._voice.tell(run, refused(run.status, run.generation, str(error), time.time()))
@@ -140,7 +139,7 @@ class Reconciler:
         except CycleQDError:
             run.opened = None
             return Look(standing, STOPPING_SECONDS if stopping else None)
-        return Look(_as_stored(standing, view, opened), STOPPING_SECONDS if stopping else None)
+        return Look(_as_stored(run, standing, view, opened), STOPPING_SECONDS if stopping else None)
 
     async def _halt(self, run: TrackedRun) -> bool:
         """Stop all workers; return whether some are still stopping. What they write meanwhile counts."""
@@ -193,7 +192,7 @@ class Reconciler:
         if verdict.missing:
             troubles.append((verdict.missing.kind, verdict.missing.message))
         standing = replace(
-            _as_stored(_with(run, standing, tuple(troubles)), view, opened),
+            _as_stored(run, _with(run, standing, tuple(troubles)), view, opened),
             phase=decision.phase,
             fatal=verdict.fatal,
             stopping=stopping,
@@ -246,11 +245,12 @@ def _age(job: JobView) -> float:
     return time.time() - job.created_at
 
 
-def _as_stored(standing: Standing, view: StoreView, store: RunStore) -> Standing:
-    """Return ``standing`` with what the store tells."""
+def _as_stored(run: TrackedRun, standing: Standing, view: StoreView, store: RunStore) -> Standing:
+    """Return ``standing`` with what the store tells, and with the root of a run that is there."""
     uri = standing.spec.storage.uri.rstrip("/")
     return replace(
         standing,
+        storage_root=run.placing.root,
         n_prepared=len(view.prepared),
         population=view.population,
         done=view.done,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from cycleqd.api.run import Storage
 from cycleqd.errors import CycleQDError, PermanentError
 from cycleqd_operator.cluster import Cluster, NameTaken
 from cycleqd_operator.conditions import Event
@@ -46,7 +45,7 @@ async def remove(cluster: Cluster, hands: Hands, run: TrackedRun) -> float | Non
     if await cluster.pods_of_run(run.ref):
         return RETRY_SECONDS  # they would write results behind our back
     try:
-        opened = await open_run_store(cluster, run.ref.namespace, Storage.model_validate(run.body["spec"]["storage"]))
+        opened = await open_run_store(cluster, run.ref.namespace, run.placing.storage(run.body))
         await asyncio.to_thread(delete_everything, opened.store, run.ref.uid)
     except PermanentError as error:  # nobody can delete it for us: better to let the run go than to keep it for ever
         await _tell(cluster, run, f"What the run stored was not deleted: {error}")

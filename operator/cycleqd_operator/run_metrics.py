@@ -1,15 +1,14 @@
 """The metrics of runs: how each stands, how good it is, where its workers' time went.
 
 All are computed from the last status and from the results, never counted up along the way: they are the same after a
-restart of the operator, and vanish with their run. The operator's own metrics are :mod:`cycleqd_operator.metrics`.
+restart of the operator, and vanish with their run. What the results add up to is :mod:`cycleqd_operator.tally`'s
+knowledge; the operator's own metrics are :mod:`cycleqd_operator.metrics`.
 """
 
 from __future__ import annotations
 
-import itertools
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -17,16 +16,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from cycleqd.api.status import RunStatus, State
-from cycleqd.fold import Entry
 from cycleqd.plan import Role
+from cycleqd_operator.tally import EVALUATION_BUCKETS, MICROSECONDS, Tally
 
-JobState = Literal["pending", "running"]
+JobState = Literal["queued", "pending", "running"]
 Jobs = Mapping[tuple[Role, JobState], int]
-Samples = Iterable[tuple[tuple[str, ...], float | None]]
+Buckets = list[tuple[str, float]]
+Samples = Iterable[tuple[tuple[str, ...], float | tuple[Buckets, float] | None]]
 RUN_LABELS = ("namespace", "run")
-
-EVALUATION_BUCKETS = (1, 3, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-"""Seconds: a tiny model answers in some, the paper's children take about 1200."""
 
 
 @dataclass
@@ -37,29 +34,36 @@ class ShownRun:
         status: the last one.
         wanted: children that the spec asks for.
         jobs: unfinished Jobs.
-        worker_seconds: sum over all results seen.
-        evaluate_seconds: likewise, of asking and judging alone.
-        evaluations: how many of them ended in each bucket.
+        gpus: that their running workers hold.
+        tally: of the results; None: they were not read yet.
+        progressed_at: Unix time in seconds when the run was last seen to get on.
     """
 
     status: RunStatus = field(default_factory=RunStatus)
     wanted: int = 0
     jobs: Jobs = field(default_factory=dict)
-    worker_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    evaluations: tuple[int, ...] = (0,) * (len(EVALUATION_BUCKETS) + 1)
+    gpus: int = 0
+    tally: Tally | None = None
+    progressed_at: float = 0.0
+    _progress: object = None
 
-    def count(self, entries: Collection[Entry]) -> None:
-        """Take in all results. They are added up anew when there are more: a store that was opened anew reorders them.
+    def update(self, status: RunStatus, wanted: int, jobs: Jobs, gpus: int, tally: Tally | None) -> None:
+        """Take in how the run stands now. Without a tally, or with one of a store that is only half read, it stays."""
+        self.status, self.wanted, self.jobs, self.gpus = status, wanted, dict(jobs), gpus
+        if tally and (self.tally is None or tally.results > self.tally.results):
+            self.tally = tally
+        progress = (status.state, self._experts_ready, status.quarantined, self.tally)
+        if progress != self._progress:
+            self._progress, self.progressed_at = progress, time.time()
 
-        As results are never deleted, the sums never fall, as Prometheus expects of them.
-        """
-        if len(entries) <= sum(self.evaluations):
-            return
-        places = Counter(bisect_left(EVALUATION_BUCKETS, entry.evaluate_seconds) for entry in entries)
-        self.evaluations = tuple(places[place] for place in range(len(EVALUATION_BUCKETS) + 1))
-        self.worker_seconds = sum(entry.seconds for entry in entries)
-        self.evaluate_seconds = sum(entry.evaluate_seconds for entry in entries)
+    @property
+    def _experts_ready(self) -> list[str]:
+        """What the conditions say about the experts: how many are prepared and evaluated."""
+        return [one.message for one in self.status.conditions if one.type in ("Prepared", "ExpertsEvaluated")]
+
+    def summed(self, of: Callable[[Tally], float | None]) -> Samples:
+        """Return a sum over the results; nothing before they were read, lest a counter seems to begin at zero."""
+        return [((), None if self.tally is None else of(self.tally))]
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Family:
     text: str
     samples: Callable[[ShownRun], Samples]
     labels: tuple[str, ...] = ()
-    kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+    kind: type[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily] = GaugeMetricFamily
 
 
 def _children(run: ShownRun) -> Samples:
@@ -84,6 +88,13 @@ def _degraded(run: ShownRun) -> Samples:
     for condition in run.status.conditions:
         if condition.type == "Degraded":
             yield (condition.reason,), condition.status == "True"
+
+
+def _evaluations(run: ShownRun) -> Samples:
+    if run.tally:
+        bounds = [*(str(float(bound)) for bound in EVALUATION_BUCKETS), "+Inf"]
+        buckets: Buckets = list(zip(bounds, run.tally.cumulative, strict=True))
+        yield (), (buckets, run.tally.evaluate_microseconds / MICROSECONDS)
 
 
 FAMILIES = (
@@ -102,11 +113,18 @@ FAMILIES = (
     ),
     Family(
         "cycleqd_run_jobs",
-        "Unfinished Jobs: their pod waits (pending) or runs (running).",
+        "Unfinished Jobs: held back by a queue (queued), or their worker is waited for (pending) or runs (running).",
         lambda run: (
             ((role, state), run.jobs.get((role, state), 0)) for role in get_args(Role) for state in get_args(JobState)
         ),
         ("role", "state"),
+    ),
+    Family("cycleqd_run_gpus", "GPUs that running workers hold.", lambda run: [((), run.gpus)]),
+    Family(
+        "cycleqd_run_last_progress_timestamp_seconds",
+        "When the operator last saw the run get on: a new state, result, or child given up, or an expert ready. An"
+        " operator that starts begins with the present.",
+        lambda run: [((), run.progressed_at)],
     ),
     Family(
         "cycleqd_run_coverage_ratio",
@@ -144,12 +162,46 @@ FAMILIES = (
     ),
     Family(
         "cycleqd_run_worker_seconds",
-        "What individuals took workers: breeding, loading and evaluating, as the results tell.",
-        lambda run: [((), run.worker_seconds)],
+        "What individuals took workers: breeding, loading, evaluating and writing, as the results tell.",
+        lambda run: run.summed(lambda tally: tally.worker_microseconds / MICROSECONDS),
         kind=CounterMetricFamily,
     ),
+    Family(
+        "cycleqd_run_worker_busy_ratio",
+        "Share of them in which individuals were evaluated, over all results.",
+        lambda run: run.summed(lambda tally: tally.busy_ratio),
+    ),
+    Family(
+        "cycleqd_run_gpu_seconds",
+        "What individuals took GPUs: the seconds of their workers, times the GPUs that those held.",
+        lambda run: run.summed(lambda tally: tally.gpu_microseconds / MICROSECONDS),
+        kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_gpu_busy_seconds",
+        "Those of them in which individuals were evaluated.",
+        lambda run: run.summed(lambda tally: tally.gpu_busy_microseconds / MICROSECONDS),
+        kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_prompt_tokens",
+        "Tokens that evaluations read.",
+        lambda run: run.summed(lambda tally: tally.prompt_tokens),
+        kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_answer_tokens",
+        "Tokens that evaluations generated.",
+        lambda run: run.summed(lambda tally: tally.answer_tokens),
+        kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_evaluation_seconds",
+        "Asking and judging one individual, as the results tell.",
+        _evaluations,
+        kind=HistogramMetricFamily,
+    ),
 )
-EVALUATION = ("cycleqd_run_evaluation_seconds", "Asking and judging one individual, as the results tell.")
 
 
 class RunCollector(Collector):
@@ -171,11 +223,6 @@ class RunCollector(Collector):
             for names, run in runs:
                 for labels, value in family.samples(run):
                     if value is not None:
-                        metric.add_metric((*names, *labels), float(value))
+                        numbers = value if isinstance(value, tuple) else (float(value),)
+                        metric.add_metric((*names, *labels), *numbers)
             yield metric
-        histogram = HistogramMetricFamily(*EVALUATION, labels=RUN_LABELS)
-        bounds = [str(float(bound)) for bound in EVALUATION_BUCKETS] + ["+Inf"]
-        for names, run in runs:
-            cumulative = list(zip(bounds, itertools.accumulate(run.evaluations), strict=True))
-            histogram.add_metric(names, cumulative, run.evaluate_seconds)
-        yield histogram

@@ -5,7 +5,8 @@ Everything kept here is derived: it is read again by an operator that starts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -15,12 +16,13 @@ from cycleqd import keys
 from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.errors import MissingObject, RunMismatch
 from cycleqd.failures import Failure
-from cycleqd.fold import Entry, Population
+from cycleqd.fold import Population
 from cycleqd.identity import claim, read_identity
 from cycleqd.log import ResultLog
 from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
+from cycleqd_operator.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class RunStore:
     Attributes:
         store: of the run.
         claimed: generation of the spec that the workers find there; None before the first claim.
+        tally: of all results read so far; None before the first look.
     """
 
     store: ObjectStore
     claimed: int | None = None
+    tally: Tally | None = None
     _log: ResultLog = field(init=False)
     _prepared: set[str] = field(default_factory=set)
     _failures: dict[str, Failure] = field(default_factory=dict)
@@ -65,11 +69,6 @@ class RunStore:
 
     def __post_init__(self) -> None:
         self._log = ResultLog(self.store)
-
-    @property
-    def entries(self) -> Collection[Entry]:
-        """All results read so far, in the order in which they were read."""
-        return self._log.entries.values()
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -98,6 +97,7 @@ class RunStore:
         """
         self._log.refresh()
         self._log.compact()
+        self._count()
         self._read_failures()
         self._prepared |= {
             expert.name
@@ -138,6 +138,11 @@ class RunStore:
                 self._failures[key] = Failure.model_validate_json(self.store.get(key))
             except (ValidationError, MissingObject):
                 continue  # a note that cannot be read accuses nobody
+
+    def _count(self) -> None:
+        """Add what is new to the tally; entries stay in the order in which they were read."""
+        before = self.tally or Tally()
+        self.tally = before.plus(itertools.islice(self._log.entries.values(), before.results, None))
 
     def _fold(self, spec: RunSpec) -> Population:
         entries = len(self._log.entries)

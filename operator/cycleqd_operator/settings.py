@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cycleqd.errors import BadManifest
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+_STORAGE_ROOT = re.compile(r"(?=.{1,256}$)s3://[A-Za-z0-9._-]+(/[!-~]*)?")
+"""Short and plain: it becomes a part of every run's status."""
 
 
 class BadSettings(BadManifest):
@@ -29,6 +32,18 @@ def _dns_label(name: str) -> str:
     if not _DNS_LABEL.fullmatch(name):
         raise ValueError("expected names of lower-case letters, digits and hyphens, at most 63 characters each")
     return name
+
+
+def _secret_name(name: str) -> str | None:
+    if name and not _DNS_SUBDOMAIN.fullmatch(name):
+        raise ValueError("expected the name of a Secret: lower-case letters, digits, hyphens and dots")
+    return name or None
+
+
+def _storage_root(uri: str) -> str:
+    if uri and not _STORAGE_ROOT.fullmatch(uri):
+        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX, at most 256 plain characters")
+    return uri
 
 
 Namespace = Annotated[str, AfterValidator(_dns_label)]
@@ -48,6 +63,10 @@ class Settings(BaseSettings):
     """Image of the workers of runs that name none."""
     worker_image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When nodes pull the workers' image."""
+    storage_root: Annotated[str, AfterValidator(_storage_root)] = ""
+    """Where relative URIs of manifests start, ``s3://BUCKET/PREFIX``; empty: such manifests are refused."""
+    storage_secret_name: Annotated[str | None, BeforeValidator(_secret_name)] = None
+    """Secret in the run's namespace that opens the storage of runs that name none; empty: the cloud's own identity."""
     job_ttl_seconds: Annotated[int, Field(ge=0)] = 600
     """How long an ended Job and its logs stay; long enough for the operator to read how the worker ended."""
     poll_seconds: Seconds = 10

@@ -62,6 +62,7 @@ class Standing:
         seconds_per_child: what a child takes one worker, mean.
         evaluation_share: share of that time which is asking and judging, in [0, 1].
         storage_uri: where the run's state lies.
+        storage_root: where relative URIs start, once the run has its place.
         model_uri: where the final model lies, once it is written.
     """
 
@@ -83,6 +84,7 @@ class Standing:
     seconds_per_child: float | None = None
     evaluation_share: float | None = None
     storage_uri: str = ""
+    storage_root: str = ""
     model_uri: str = ""
 
     @property

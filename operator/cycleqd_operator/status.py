@@ -39,6 +39,8 @@ def next_status(previous: RunStatus | None, standing: Standing) -> RunStatus:
             "progress": f"{children}/{standing.spec.search.children}",
             "running": standing.ready_jobs,
             "storage_uri": standing.storage_uri or base.storage_uri,
+            "storage_secret_name": standing.spec.storage.credentials_secret_name or "",
+            "storage_root": base.storage_root or standing.storage_root,
             "started_at": base.started_at or now,
             "finished_at": (base.finished_at or now) if state in TERMINAL and not standing.stopping else None,
         }

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cycleqd.api import RunSpec
 from cycleqd.api.run import Storage
 from cycleqd.errors import BadManifest, MissingInput
-from cycleqd.store import Credentials, ObjectStore, open_store
+from cycleqd.store import ObjectStore, open_store
+from cycleqd.store.secret import REQUIRED_KEYS, credentials_of
 from cycleqd_operator.cluster import Cluster, Gone
 from cycleqd_operator.metrics import Metrics
-from cycleqd_operator.pod_environment import REQUIRED_KEYS
 from cycleqd_operator.pod_volumes import model_secrets
 
 
@@ -57,16 +54,8 @@ async def open_run_store(cluster: Cluster, namespace: str, storage: Storage) -> 
         return OpenedStore(open_store(storage.uri), has_ca_bundle=False)
     named_by = "spec.storage.credentialsSecretName"
     secret = await _secret(cluster, namespace, storage.credentials_secret_name, named_by, REQUIRED_KEYS)
-    bundle = secret.get("AWS_CA_BUNDLE")
-    credentials = Credentials(
-        access_key_id=secret["AWS_ACCESS_KEY_ID"],
-        secret_access_key=secret["AWS_SECRET_ACCESS_KEY"],
-        session_token=secret.get("AWS_SESSION_TOKEN") or None,
-        endpoint_url=secret.get("AWS_ENDPOINT_URL") or None,
-        region=secret.get("AWS_REGION") or None,
-        ca_bundle=_as_file(bundle) if bundle else None,
-    )
-    return OpenedStore(open_store(storage.uri, credentials), has_ca_bundle=bool(bundle))
+    credentials = credentials_of(secret)
+    return OpenedStore(open_store(storage.uri, credentials), has_ca_bundle=credentials.ca_bundle is not None)
 
 
 async def _secret(
@@ -99,18 +88,9 @@ class MeasuredStore:
             return attribute
 
         def measured(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - likewise
-            with self._metrics.s3_request():
+            with self._metrics.s3_request(name):
                 answer = attribute(*arguments, **options)
                 # A listing sends its requests while it is read.
                 return iter(list(answer)) if isinstance(answer, Iterator) else answer
 
         return measured
-
-
-def _as_file(certificates: str) -> str:
-    """Return the path of a file with these certificates: boto3 reads them from files only."""
-    digest = hashlib.sha256(certificates.encode()).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"cycleqd-ca-{digest}.pem"
-    if not path.exists():
-        path.write_text(certificates, encoding="utf-8")
-    return str(path)

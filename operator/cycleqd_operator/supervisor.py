@@ -64,6 +64,7 @@ class Supervisor:
         if uid not in self._tasks:
             name, own = f"{run.ref.namespace}/{run.ref.name}", Context()  # kopf's would keep the run's first event
             self._tasks[uid] = asyncio.create_task(self._tend(run), name=name, context=own)
+            self._metrics.set_runs(len(self._tasks))
 
     def forget_run(self, uid: str) -> None:
         """Take in that a run does not exist any more."""
@@ -72,6 +73,7 @@ class Supervisor:
             self._metrics.forget(run.ref.namespace, run.ref.name)
         self._fleet.forget_run(uid)
         task = self._tasks.pop(uid, None)
+        self._metrics.set_runs(len(self._tasks))
         if task and task is not asyncio.current_task():
             task.cancel()
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cycleqd.api.status import RunStatus
 from cycleqd_operator.job_view import JobView
+from cycleqd_operator.placing import Placing
 from cycleqd_operator.run_ref import RunRef
 from cycleqd_operator.run_store import RunStore
 
@@ -38,6 +39,7 @@ class TrackedRun:
     Attributes:
         body: the CycleQDRun as the API server last told.
         jobs: its Jobs by uid.
+        placing: where it lies, unless its manifest says so itself.
         wake: set when something happened that is worth a look.
         opened: its store; None before the first look and after trouble with it.
         settled: uids of ended Jobs that were dealt with.
@@ -50,6 +52,7 @@ class TrackedRun:
 
     body: Body
     jobs: dict[str, JobView]
+    placing: Placing = field(default_factory=Placing)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     opened: OpenRun | None = None
     settled: set[str] = field(default_factory=set)
@@ -66,13 +69,18 @@ class TrackedRun:
 
     @property
     def storage_uri(self) -> str:
-        """Where its state lies, as the manifest says."""
-        return str(self.body["spec"]["storage"]["uri"]).rstrip("/")
+        """Where its state lies."""
+        return self.placing.storage_uri(self.body)
 
     @property
     def children(self) -> int:
         """How many the manifest asks for; 0 if it says nothing, as one that nobody gave its defaults."""
         return int(self.body["spec"].get("search", {}).get("children", 0))
+
+    @property
+    def gpus(self) -> int:
+        """How many each worker asks for."""
+        return int(self.body["spec"].get("workers", {}).get("gpus", 0))
 
     @property
     def is_over(self) -> bool:
@@ -97,9 +105,11 @@ class Fleet:
     """All runs, and all their Jobs. A Job may be seen before its run is.
 
     Attributes:
+        placing: of runs that begin now.
         runs: by uid.
     """
 
+    placing: Placing = field(default_factory=Placing)
     runs: dict[str, TrackedRun] = field(default_factory=dict)
     _jobs: defaultdict[str, dict[str, JobView]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -108,7 +118,8 @@ class Fleet:
         uid = body["metadata"]["uid"]
         run = self.runs.get(uid)
         if run is None:
-            run = self.runs[uid] = TrackedRun(body, self._jobs[uid], status=_status_in(body))
+            status = _status_in(body)
+            run = self.runs[uid] = TrackedRun(body, self._jobs[uid], self.placing.kept(status), status=status)
         run.body = body
         return run
 

@@ -11,6 +11,7 @@ from cycleqd.errors import CycleQDError
 from cycleqd.plan import Role
 from cycleqd_operator.cluster import Cluster
 from cycleqd_operator.conditions import transitions
+from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
 from cycleqd_operator.run_metrics import JobState
 from cycleqd_operator.settings import Settings
@@ -31,12 +32,16 @@ class Voice:
     def show(self, run: TrackedRun, status: RunStatus, children: int) -> None:
         """Show Prometheus how a run stands that shall have so many children."""
         ref = run.ref
-        jobs: Counter[tuple[Role, JobState]] = Counter(
-            (job.work.role, "running" if job.ready else "pending") for job in run.active
+        jobs: Counter[tuple[Role, JobState]] = Counter((job.work.role, _state(job)) for job in run.active)
+        self._metrics.show(
+            ref.namespace,
+            ref.name,
+            status,
+            wanted=children,
+            jobs=jobs,
+            gpus=run.gpus * sum(job.ready > 0 for job in run.active),
+            tally=run.opened.store.tally if run.opened else None,
         )
-        self._metrics.show(ref.namespace, ref.name, status, wanted=children, jobs=jobs)
-        if run.opened:
-            self._metrics.count_results(ref.namespace, ref.name, run.opened.store.entries)
 
     async def tell(self, run: TrackedRun, status: RunStatus) -> float | None:
         """Write the status and record events, if there is news.
@@ -66,3 +71,9 @@ class Voice:
             except CycleQDError as error:  # the status tells the same: nothing is repeated for an event's sake
                 logger.warning("%s/%s: %s", run.ref.namespace, run.ref.name, error)
         return 0.0 if run.is_over else None
+
+
+def _state(job: JobView) -> JobState:
+    if job.ready:
+        return "running"
+    return "queued" if job.suspended else "pending"

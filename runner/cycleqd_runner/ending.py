@@ -1,7 +1,7 @@
 """How a worker process ends: the note that it leaves for whoever started it, and obeying SIGTERM.
 
 No torch in here: mistakes are noted and SIGTERM is obeyed before it is imported. Exit codes are those of
-:mod:`cycleqd_runner.cli.failures`, and :data:`EXIT_TERMINATED`.
+:mod:`cycleqd_cli.failures`, and :data:`EXIT_TERMINATED`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -111,7 +110,7 @@ class LocalRun:
     store: ObjectStore
     observer: Observer
     logs: Path
-    worker: tuple[str, ...] = (sys.executable, "-m", "cycleqd_runner", "worker", "serve", "--run")
+    worker: tuple[str, ...]
     _log: ResultLog = field(init=False)
     _workers: list[_Worker] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)

@@ -17,6 +17,9 @@ from cycleqd.store import FolderStore, ObjectStore, open_store
 from cycleqd.store.transfer import download_folder
 from cycleqd_runner.model_credentials import secret_of
 
+CONFIGS = ("config.json", "adapter_config.json")
+"""One of these files makes a folder a model. Whoever uploads a model uploads it last."""
+
 
 def cache_folder() -> Path:
     """Return ``CYCLEQD_CACHE``, or the user's cache folder."""
@@ -28,7 +31,7 @@ def model_folder(source: ModelSource, run_uid: str) -> Path:
     """Return the local folder of a model, for one run.
 
     Raises what :func:`cycleqd_runner.models_source.resolve` raises, and:
-        MissingInput: there is nothing below its ``s3://`` prefix, or its Secret is not there.
+        MissingInput: below its ``s3://`` prefix is nothing or no whole model yet, or its Secret is not there.
     """
     from cycleqd_runner.models_source import resolve  # noqa: PLC0415 - items are read without the Hub's client
 
@@ -40,6 +43,8 @@ def model_folder(source: ModelSource, run_uid: str) -> Path:
             download_folder(open_store(uri, secret.credentials if secret else None), "", folder)
         except MissingObject as error:
             raise MissingInput(str(error)) from error
+        if not any((folder / name).is_file() for name in CONFIGS):
+            raise MissingInput(f"{uri} has no {' and no '.join(CONFIGS)}: correct the uri, or upload the whole model.")
         return folder
 
     return resolve(source.uri, revision=source.revision, token=secret.token if secret else None, fetch=fetch)

@@ -22,7 +22,7 @@ class HelmRefused(Exception):
     """helm did not do it; the text is what it said."""
 
 
-def helm(*arguments: str) -> str:
+def helm(*arguments: str, seconds: float = 60) -> str:
     """Run helm and return its standard output; skip the test where there is no helm.
 
     Raises:
@@ -30,7 +30,7 @@ def helm(*arguments: str) -> str:
     """
     if shutil.which("helm") is None:
         pytest.skip("helm is not on PATH: the chart cannot be rendered")
-    done = subprocess.run(["helm", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["helm", *arguments], capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         raise HelmRefused(done.stderr)
     return done.stdout
@@ -41,14 +41,15 @@ def settings(*values: str) -> list[str]:
     return [argument for value in values for argument in ("--set", value)]
 
 
-def render(*values: str, release: str = "evolve", namespace: str = "research") -> Objects:
-    """Return what ``helm install`` would make; no object may come twice.
+def render(*values: str, release: str = "evolve", namespace: str = "research", tests: bool = False) -> Objects:
+    """Return what ``helm install`` would make, and with ``tests`` what ``helm test`` would; no object may come twice.
 
     Raises:
         HelmRefused: the values are wrong.
     """
     where = ("--namespace", namespace, "--kube-version", KUBERNETES)
-    text = helm("template", release, str(CHART), *where, *settings(*values))
+    without = () if tests else ("--skip-tests",)
+    text = helm("template", release, str(CHART), *where, *without, *settings(*values))
     objects: Objects = {}
     for body in yaml.safe_load_all(text):
         if body is None:

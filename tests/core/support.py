@@ -20,8 +20,8 @@ def spec_dict(n_tasks: int = 3, **fields: Any) -> dict[str, Any]:
     """Return a valid spec as a user would write it, with ``fields`` (camelCase) on top."""
     names = [SKILLS[k] if k < len(SKILLS) else f"skill-{k}" for k in range(n_tasks)]
     return {
-        "baseModel": {"uri": "models/base"},
-        "experts": [{"name": name, "uri": f"models/{name}"} for name in names],
+        "baseModel": {"uri": "s3://models/base"},
+        "experts": [{"name": name, "uri": f"s3://models/{name}"} for name in names],
         "tasks": [{"name": f"{name}-task", "expert": name, "evaluator": {"type": "Sql"}} for name in names],
         "storage": {"uri": "runs/test"},
         **fields,

@@ -41,6 +41,17 @@ def test_another_seed_is_another_run_and_nothing_is_lost(tmp_path: Path) -> None
     assert {key: store.get(key) for key in store.list()} == before
 
 
+def test_what_its_secret_is_called_makes_no_other_run(tmp_path: Path) -> None:
+    store, renamed = FolderStore(tmp_path), document()
+    identity = claim(store, run())
+    renamed["spec"]["storage"]["credentialsSecretName"] = "s3"
+    assert claim(store, CycleQDRun.model_validate(renamed)) == identity
+    assert read_spec(store).storage.credentials_secret_name == "s3"
+    renamed["spec"]["storage"]["uri"] = "runs/b"
+    with pytest.raises(RunMismatch, match=r"spec\.storage\.uri = 'runs/a', but the manifest says 'runs/b'"):
+        claim(store, CycleQDRun.model_validate(renamed))
+
+
 @pytest.mark.parametrize("damage", [None, b"{", b'{"uid": 1}'], ids=["missing", "cut off", "of another form"])
 def test_a_store_without_an_identity_is_no_run(tmp_path: Path, damage: bytes | None) -> None:
     store = FolderStore(tmp_path)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +85,27 @@ class Kubectl:
     def delete(self, kind: str, name: str, namespace: str = "default", *options: str) -> None:
         """Delete an object if it is there, and wait until it is gone unless ``--wait=false`` is among the options."""
         self.must("delete", kind, name, "--namespace", namespace, "--ignore-not-found", *options, timeout=180)
+
+    @contextmanager
+    def forward(self, target: str, port: int, namespace: str) -> Iterator[str]:
+        """Open a way to a port in the cluster (``service/NAME``); yield HOST:PORT of its end on this machine."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            host, here = free.getsockname()
+        command = [self.binary, "port-forward", target, f"{here}:{port}", "--namespace", namespace]
+        deadline = time.monotonic() + REQUEST_SECONDS
+        with subprocess.Popen(command, env=dict(self.environment), stdout=subprocess.DEVNULL) as process:
+            try:
+                while True:
+                    try:
+                        socket.create_connection((host, here), timeout=1).close()
+                        break
+                    except OSError as error:
+                        if process.poll() is not None or time.monotonic() > deadline:
+                            raise KubectlFailed(f"{' '.join(command)}: {error}") from error
+                        time.sleep(0.2)
+                yield f"{host}:{here}"
+            finally:
+                process.terminate()
 
     def wait(self, kind: str, name: str, condition: str, namespace: str = "default", seconds: int = 60) -> None:
         """Wait for a condition: ``condition=Established``, ``jsonpath={.status.state}=Succeeded``, ``delete``."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.diagnosis import describe
+from tests.e2e.diagnosis import explained
 from tests.e2e.scene import Scene
 from tests.e2e.world import World, build_world
 
@@ -25,10 +25,11 @@ _futures: dict[str, Future[None]] = {}
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "together(long=False): a scenario that others do not disturb")
+    config.addinivalue_line("markers", "empty_cluster: a scenario for which nothing has been installed yet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Scenarios that stop something for everybody come first, when nothing else runs; then the longest."""
+    """What wants an empty cluster comes first, then what stops something for everybody; of the rest the longest."""
     here = [place for place, item in enumerate(items) if "tests/e2e/" in item.nodeid]
     ordered = sorted((items[place] for place in here), key=_turn)
     for place, item in zip(here, ordered, strict=True):
@@ -36,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("empty_cluster"):
+        return -1
     mark = item.get_closest_marker("together")
     return 0 if mark is None else 1 if mark.kwargs.get("long") else 2
 
@@ -79,11 +82,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def _play(item: pytest.Function, world: World) -> None:
     scene, scenario = Scene(world), item.obj
     try:
-        _call(scenario, scene, getattr(item, "callspec", None))
-    except Exception:
-        with suppress(Exception):  # the scenario's own failure is what counts
-            item.add_report_section("call", "cluster", "\n\n".join(describe(run) for run in scene.runs))
-        raise
+        with explained(item, scene.runs):
+            _call(scenario, scene, getattr(item, "callspec", None))
     finally:
         with suppress(Exception):  # what is left goes with the namespace
             scene.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+import pytest
 import yaml
 
 from tests.e2e.cluster import KubectlFailed
@@ -11,6 +13,17 @@ from tests.e2e.scene import RUN_LABEL, Run
 
 LINES = 25
 """Of each worker's log."""
+
+
+@contextmanager
+def explained(item: pytest.Item, runs: Sequence[Run]) -> Iterator[None]:
+    """If the scenario fails in here, add to its report what the cluster knows about its runs."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):  # the scenario's own failure is what counts
+            item.add_report_section("call", "cluster", "\n\n".join(describe(run) for run in runs))
+        raise
 
 
 def describe(run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,18 @@ Edits = dict[str, Any]
 REMOVED = object()
 """As a value of an edit: the field is taken out."""
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart" / "run.yaml"
+QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+
+CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "6"))
+ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "6"))
+"""Search items of each task. The quickstart's own 45 children and 48 items take an hour on two cores."""
+
+SMALLER: Edits = {
+    "spec.search.children": CHILDREN,
+    **{f"spec.tasks.{k}.items": {"search": ITEMS, "validation": 2, "test": 4} for k in range(3)},
+    "spec.finalize": {"candidates": 1, "greedySteps": 0},
+}
+"""Makes the quickstart one for tests; nothing but sizes."""
 
 
 def minimal(name: str = "minimal", n_tasks: int = 2) -> dict[str, Any]:
@@ -69,10 +81,9 @@ def largest() -> dict[str, Any]:
     return edited(manifest, {"spec.search.archive.bins": 1})
 
 
-def quickstart() -> dict[str, Any]:
-    """Return the example that everybody runs first, with its storage in S3."""
-    manifest = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
-    return edited(manifest, {"spec.storage.uri": "s3://runs/quickstart"})
+def quickstart(name: str = "run.yaml", edits: Edits | None = None) -> dict[str, Any]:
+    """Return one of the manifests of the example that everybody runs first."""
+    return edited(yaml.safe_load((QUICKSTART / name).read_text(encoding="utf-8")), edits or {})
 
 
 def _evaluated_by(evaluator: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +180,9 @@ BAD: dict[str, tuple[Edits, str]] = {
     "capital-expert": ({"spec.experts.0.name": "SQL"}, "spec.experts[0].name: Invalid value"),
     "unknown-scheme": ({"spec.baseModel.uri": "gs://models/x"}, "spec.baseModel.uri: Invalid value"),
     "empty-uri": ({"spec.baseModel.uri": ""}, "spec.baseModel.uri"),
-    "storage-in-a-folder": ({"spec.storage.uri": "runs/x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-a-folder": ({"spec.storage.uri": "/runs/x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-a-file": ({"spec.storage.uri": "file:///x"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
+    "storage-in-the-hub": ({"spec.storage.uri": "hf://a/b"}, "storage.uri must be s3://BUCKET/PREFIX on a cluster"),
     "one-expert": (
         {"spec.experts": minimal()["spec"]["experts"][:1], "spec.tasks": minimal()["spec"]["tasks"][:1]},
         "spec.experts in body should have at least 2 items",
@@ -233,5 +246,5 @@ BAD: dict[str, tuple[Edits, str]] = {
 }
 """Edits of the minimal manifest, and what the API server says about them."""
 
-ONLY_ON_CLUSTERS = {"storage-in-a-folder"}
+ONLY_ON_CLUSTERS = {"storage-in-a-folder", "storage-in-a-file", "storage-in-the-hub"}
 """Rows of the table that a laptop takes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,10 @@ import pytest
 Service = Literal["S3", "API"]
 
 IMAGES = {"CYCLEQD_OPERATOR_IMAGE": "the operator's image", "CYCLEQD_RUNNER_IMAGE": "the workers' image"}
+TRY_OUT_IMAGES = {
+    "CYCLEQD_OBJECT_STORE_IMAGE": "versitygw's image",
+    "CYCLEQD_QUICKSTART_IMAGE": "the image with the quickstart's models",
+}
 STORE = {"AWS_ACCESS_KEY_ID": "the S3's key", "AWS_SECRET_ACCESS_KEY": "the S3's secret key"}
 
 
@@ -37,13 +42,18 @@ class Outside:
     secret: dict[str, str]
 
 
-def given() -> Outside:
-    """Return what the environment says, or skip the test and say what is missing."""
-    missing = [f"{name} ({what})" for name, what in (IMAGES | STORE).items() if not os.environ.get(name)]
+def need(variables: Mapping[str, str]) -> None:
+    """Skip the test unless there is helm, and all of these are in the environment."""
+    missing = [f"{name} ({what})" for name, what in variables.items() if not os.environ.get(name)]
     if missing:
         pytest.skip(f"not set: {', '.join(missing)}")
     if shutil.which("helm") is None:
         pytest.skip("helm is not on PATH: no way to install the chart")
+
+
+def given() -> Outside:
+    """Return what the environment says, or skip the test and say what is missing."""
+    need(IMAGES | STORE)
     return Outside(
         operator_image=os.environ["CYCLEQD_OPERATOR_IMAGE"],
         runner_image=os.environ["CYCLEQD_RUNNER_IMAGE"],

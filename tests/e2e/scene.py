@@ -19,10 +19,10 @@ from cycleqd import keys
 from cycleqd.api import API_VERSION, KIND
 from cycleqd.errors import MissingObject
 from cycleqd.records import Result, read_result
-from cycleqd.store import ObjectStore, open_store
+from cycleqd.store import Credentials, ObjectStore, open_store
 from tests.e2e.cluster import KubectlFailed
 from tests.e2e.manifests import Edits, edited
-from tests.e2e.world import SECRET, World
+from tests.e2e.world import SECRET, Site, World
 
 RUNS = "cycleqdruns.cycleqd.dev"
 RUN_LABEL = "cycleqd.dev/run"
@@ -42,11 +42,13 @@ class Run:
         world: where it is.
         name: of the CycleQDRun.
         manifest: as it was first applied.
+        credentials: of its storage, where those of the environment are for another one.
     """
 
-    world: World
+    world: Site
     name: str
     manifest: Document
+    credentials: Credentials | None = None
 
     @property
     def uri(self) -> str:
@@ -56,7 +58,7 @@ class Run:
     @property
     def store(self) -> ObjectStore:
         """Its storage."""
-        return open_store(self.uri)
+        return open_store(self.uri, self.credentials)
 
     def apply(self) -> None:
         """Create it with ``kubectl apply``."""
@@ -233,9 +235,9 @@ class Scene:
             self.world.tiny.give_experts(run.store)
         return run
 
-    def add(self, manifest: Document) -> Run:
+    def add(self, manifest: Document, credentials: Credentials | None = None) -> Run:
         """Return the run of a manifest, which is not applied yet."""
-        run = Run(self.world, manifest["metadata"]["name"], manifest)
+        run = Run(self.world, manifest["metadata"]["name"], manifest, credentials)
         self.runs.append(run)
         return run
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
 
 SUSPEND_SECONDS = 30
 """From the change of the spec to the last pod's end."""
-TWO_WORKERS = {"spec.workers": {"parallelism": 2, "childrenPerJob": 3}}
+TWO_WORKERS = {"spec.workers.parallelism": 2, "spec.workers.childrenPerJob": 3}
 
 
 def test_a_run_goes_from_preparing_to_a_model_and_on_when_children_are_raised(scene: Scene) -> None:

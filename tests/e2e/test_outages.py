@@ -15,7 +15,7 @@ from tests.e2e.scene import Scene
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 OUTAGE_SECONDS = 60
-TWO_WORKERS = {"spec.search.children": 16, "spec.workers": {"parallelism": 2, "childrenPerJob": 4}}
+TWO_WORKERS = {"spec.search.children": 16, "spec.workers.parallelism": 2, "spec.workers.childrenPerJob": 4}
 
 
 def test_a_killed_operator_goes_on_where_it_was(scene: Scene) -> None:

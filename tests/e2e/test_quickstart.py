@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,46 +18,29 @@ from cycleqd.store import open_store
 from cycleqd.store.transfer import download_folder
 from cycleqd_runner.roles.writing import read_transcripts
 from tests.e2e.checker import check
-from tests.e2e.manifests import Edits, edited
+from tests.e2e.manifests import QUICKSTART, SMALLER, edited, quickstart
 from tests.e2e.scene import Scene
 from tests.e2e.world import ROOT
 from tests.runner.runs import finish, results_of, start_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.together(long=True), pytest.mark.timeout(1800)]
 
-QUICKSTART = ROOT / "examples" / "quickstart"
 BUCKET = "s3://cycleqd"
 """Of the manifest; the test has one of its own."""
 
-CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "6"))
-ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "6"))
-"""Search items of each task. The manifest's own 45 children and 48 items take an hour on two cores."""
-
-SIZES: Edits = {
-    "spec.search.children": CHILDREN,
-    "spec.search.strict": True,
-    "spec.search.lag": 2,
-    **{f"spec.tasks.{k}.items": {"search": ITEMS, "validation": 2, "test": 4} for k in range(3)},
-    "spec.finalize": {"candidates": 1, "greedySteps": 0},
-}
-
+SMALL_AND_STRICT = SMALLER | {"spec.search.strict": True, "spec.search.lag": 2}
 
 STATEMENTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
-def _manifest(name: str) -> dict[str, Any]:
-    """Return one of the quickstart's manifests, smaller and strict."""
-    return edited(yaml.safe_load((QUICKSTART / name).read_text(encoding="utf-8")), SIZES)
-
-
 def test_the_quickstart_on_the_cluster_gives_the_bits_of_the_local_run(scene: Scene) -> None:
     script("prepare_base.py")
-    script("upload.py", f"{scene.world.uri}/models")
-    text = yaml.safe_dump(_manifest("cluster.yaml")).replace(BUCKET, scene.world.uri)
+    script("upload.py", scene.world.uri)
+    text = yaml.safe_dump(quickstart("cluster.yaml", SMALL_AND_STRICT)).replace(BUCKET, scene.world.uri)
     run = scene.add(yaml.safe_load(text))
     run.apply()
 
-    here = edited(_manifest("run.yaml"), {"spec.storage.uri": str(scene.folder / "run")})
+    here = edited(quickstart("run.yaml", SMALL_AND_STRICT), {"spec.storage.uri": str(scene.folder / "run")})
     for source in (here["spec"]["baseModel"], *here["spec"]["experts"]):
         source["uri"] = str((QUICKSTART / source["uri"]).resolve())
     local = scene.folder / "local.yaml"

@@ -24,6 +24,10 @@ COMMANDS = tuple(
     for number in range(len(WORDS) - len(_SPECIAL) - len(NUMBERS))
 )
 
+CPU = "100m"
+"""What a worker asks for. Pods that ask for nothing get next to nothing while the quickstart's are busy: loading the
+libraries then takes minutes."""
+
 DONE_HERE = ("basis", "genomes", "results", "transcripts")
 """Folders that experts leave in a run's store, once they are prepared and evaluated."""
 
@@ -54,6 +58,7 @@ class Tiny:
             "finalize": {"candidates": 1, "greedySteps": 0},
             "storage": storage,
             "engine": {"args": {"dtype": "Float32", "threads": 1}},
+            "workers": {"template": {"resources": {"requests": {"cpu": CPU}}}},
         }
 
     def give_experts(self, store: ObjectStore) -> None:

@@ -32,26 +32,18 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @dataclass(frozen=True)
-class World:
+class Site:
     """One operator and the place for its runs.
 
     Attributes:
         kubectl: the cluster.
-        outside: what the suite was given.
         system: namespace of the operator.
         namespace: of the runs.
-        uri: S3 URI below which everything is written.
-        tiny: models for runs that are not about models.
-        folder: on this machine, removed in the end.
     """
 
     kubectl: Kubectl
-    outside: Outside
     system: str
     namespace: str
-    uri: str
-    tiny: Tiny
-    folder: Path
 
     def operator_ready(self, seconds: int = 120) -> None:
         """Wait until the operator is."""
@@ -62,6 +54,23 @@ class World:
     def operator_log(self, lines: int = 80) -> str:
         """Return the end of the operator's log."""
         return self.kubectl.run("logs", f"deployment/{RELEASE}", "--namespace", self.system, f"--tail={lines}").stdout
+
+
+@dataclass(frozen=True)
+class World(Site):
+    """The site that scenarios share, and what is there for them.
+
+    Attributes:
+        outside: what the suite was given.
+        uri: S3 URI below which everything is written.
+        tiny: models for runs that are not about models.
+        folder: on this machine, removed in the end.
+    """
+
+    outside: Outside
+    uri: str
+    tiny: Tiny
+    folder: Path
 
     def put_secret(self, name: str) -> None:
         """Create a Secret with the storage's credentials."""
@@ -85,7 +94,7 @@ def build_world() -> Iterator[World]:
         os.environ["CYCLEQD_CACHE"] = f"{folder}/cache"  # where what is downloaded here goes
         install_chart(outside, system, namespace)
         tiny = publish(Path(folder), f"{uri}/tiny")
-        world = World(kubectl, outside, system, namespace, uri, tiny, Path(folder))
+        world = World(kubectl, system, namespace, outside, uri, tiny, Path(folder))
         world.put_secret(SECRET)
         world.operator_ready()
         yield world
@@ -95,8 +104,8 @@ def install_chart(outside: Outside, system: str, namespace: str) -> None:
     """Install the chart so that it serves one namespace; other operators on the cluster are not disturbed."""
     values: dict[str, Any] = {
         "fullnameOverride": RELEASE,
-        "image": _image(outside.operator_image),
-        "worker": {"image": _image(outside.runner_image)},
+        "image": image_value(outside.operator_image),
+        "worker": {"image": image_value(outside.runner_image)},
         "watch": {"namespaces": [namespace]},
         "crds": {"install": False},  # it belongs to whoever installed it; ours came by kubectl
         "log": {"format": "plain"},
@@ -109,7 +118,8 @@ def install_chart(outside: Outside, system: str, namespace: str) -> None:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
 
 
-def _image(reference: str) -> dict[str, str]:
+def image_value(reference: str) -> dict[str, str]:
+    """Return an image as the chart's values have it."""
     repository, _, tag = reference.rpartition(":")
     return {"repository": repository, "tag": tag}
 

@@ -1,7 +1,8 @@
-"""The quickstart's two manifests mean the same run, and what the cluster's needs can be uploaded."""
+"""The quickstart's manifests mean the same run, on a laptop and on a cluster, and find there what is uploaded."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,15 +10,23 @@ from typing import Any
 
 import yaml
 
-from cycleqd.manifest import load_manifest
+from cycleqd.api import RunSpec
+from cycleqd.manifest import load_manifest, parse_manifest
+from cycleqd.placing import below
 from cycleqd.store import open_store
+from tests.core.store.harness import unused_address
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 
 
+def _manifest(name: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load((QUICKSTART / name).read_text(encoding="utf-8"))
+    return manifest
+
+
 def _without_places(name: str) -> dict[str, Any]:
     """Return a manifest without what differs between a laptop and a cluster."""
-    manifest: dict[str, Any] = yaml.safe_load((QUICKSTART / name).read_text(encoding="utf-8"))
+    manifest = _manifest(name)
     spec = manifest["spec"]
     for source in (spec["baseModel"], *spec["experts"]):
         del source["uri"]
@@ -26,33 +35,56 @@ def _without_places(name: str) -> dict[str, Any]:
     return manifest
 
 
+def _models(spec: RunSpec) -> list[str]:
+    return [spec.base_model.uri, *(expert.uri for expert in spec.experts)]
+
+
+def _upload(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(QUICKSTART / "upload.py"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environment}
+    )
+
+
 def test_laptop_and_cluster_run_the_same() -> None:
     assert _without_places("cluster.yaml") == _without_places("run.yaml")
 
 
-def test_the_cluster_finds_everything_in_s3() -> None:
-    spec = load_manifest(QUICKSTART / "cluster.yaml").spec
-    sources = [spec.base_model.uri, *(expert.uri for expert in spec.experts)]
-    assert all(uri.startswith("s3://cycleqd/models/") for uri in sources)
-    assert spec.storage.uri.startswith("s3://")
-    assert spec.storage.credentials_secret_name
+def test_a_storage_root_makes_the_laptops_manifest_the_clusters() -> None:
+    ours = parse_manifest(_manifest("run.yaml"), below("s3://cycleqd/")).spec
+    theirs = load_manifest(QUICKSTART / "cluster.yaml").spec
+    assert _models(ours) == _models(theirs)
+    assert ours.storage.uri == theirs.storage.uri
+    assert theirs.storage.credentials_secret_name
 
 
-def test_upload_puts_models_where_the_manifest_looks(tmp_path: Path) -> None:
+def test_upload_puts_models_where_the_manifests_look(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
-    store = tmp_path / "store"
-    command = [sys.executable, str(QUICKSTART / "upload.py"), str(store), "--base", str(tmp_path / "base")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    there = {key.partition("/")[0] for key in open_store(str(store)).list()}
-    spec = load_manifest(QUICKSTART / "cluster.yaml").spec
-    assert there == {uri.rpartition("/")[2] for uri in (spec.base_model.uri, *(expert.uri for expert in spec.experts))}
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / "base" / name).write_bytes(b"a model")
+    root = tmp_path / "root"
+    for _ in range(2):
+        done = _upload(str(root), "--base", str(tmp_path / "base"))
+        assert done.returncode == 0, done.stderr
+    there = {key.rpartition("/")[0] for key in open_store(str(root)).list()}
+    spec = parse_manifest(_manifest("run.yaml"), below("s3://cycleqd/")).spec
+    assert there == {uri.removeprefix("s3://cycleqd/") for uri in _models(spec)}
 
 
 def test_upload_says_what_is_missing(tmp_path: Path) -> None:
-    command = [sys.executable, str(QUICKSTART / "upload.py"), str(tmp_path / "store"), "--base", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = _upload(str(tmp_path / "store"), "--base", str(tmp_path))
     assert done.returncode == 2
     assert "prepare_base.py" in done.stderr
     assert not (tmp_path / "store").exists()
+
+
+def test_upload_waits_for_a_store_and_then_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
+    nowhere = {"AWS_ENDPOINT_URL_S3": unused_address(), **keys}
+    done = _upload("s3://cycleqd", "--base", str(tmp_path), CYCLEQD_UPLOAD_WAIT_SECONDS="1", **nowhere)
+    assert done.returncode == 2
+    tried, *_, last = done.stderr.splitlines()
+    assert tried.endswith("Trying again.")
+    assert "The store s3://cycleqd at http" in last
+    assert "cannot be reached (connection refused)" in last

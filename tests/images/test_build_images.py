@@ -18,7 +18,7 @@ from cycleqd import __version__
 from cycleqd_runner.tasks.generate.shell import generate_shell
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "images" / f"{name}.Dockerfile" for name in ("operator", "runner")]
+OPERATOR, RUNNER, QUICKSTART = (ROOT / "images" / f"{name}.Dockerfile" for name in ("operator", "runner", "quickstart"))
 TAG = __version__
 BUILD = {
     "docker": ["docker", "buildx", "build", "--load"],
@@ -84,16 +84,23 @@ def test_help_names_every_option(tool: Tool) -> None:
 
 @pytest.mark.parametrize("engine", BUILD)
 @pytest.mark.parametrize("flavour", ["cpu", "gpu"])
-def test_each_engine_builds_both_images(tool: Tool, engine: str, flavour: str) -> None:
-    operator, runner = tool.plan("--engine", engine, "--flavour", flavour, "--base", "mine:1")
-    for command, name in ((operator, "operator"), (runner, "runner")):
+def test_each_engine_builds_all_images(tool: Tool, engine: str, flavour: str) -> None:
+    commands = tool.plan("--engine", engine, "--flavour", flavour, "--base", "mine:1")
+    for command, name in zip(commands, ("operator", "runner", "quickstart"), strict=True):
         assert command[: len(BUILD[engine])] == BUILD[engine]
         assert command[-1] == "."
         assert _values(command, "--file") == [f"images/{name}.Dockerfile"]
-        assert {"BASE=mine:1", f"VERSION={TAG}"} <= set(_values(command, "--build-arg"))
-    assert _values(operator, "--tag") == [f"localhost/cycleqd-operator:{TAG}"]
-    assert _values(runner, "--tag") == [f"localhost/cycleqd-runner:{TAG}{'-gpu' if flavour == 'gpu' else ''}"]
+        assert f"VERSION={TAG}" in _values(command, "--build-arg")
+        assert ("BASE=mine:1" in command) is (name != "quickstart")
+    names = [name for command in commands for name in _values(command, "--tag")]
+    assert names == [
+        f"localhost/cycleqd-operator:{TAG}",
+        f"localhost/cycleqd-runner:{TAG}{'-gpu' if flavour == 'gpu' else ''}",
+        f"localhost/cycleqd-quickstart:{TAG}",
+    ]
+    _, runner, quickstart = commands
     assert f"FLAVOUR={flavour}" in _values(runner, "--build-arg")
+    assert {f"OPERATOR={names[0]}", f"RUNNER={names[1]}"} <= set(_values(quickstart, "--build-arg"))
 
 
 def test_options_reach_the_build(tool: Tool) -> None:
@@ -170,7 +177,7 @@ def test_says_what_is_wrong(tool: Tool, arguments: tuple[str, ...], message: str
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [OPERATOR, RUNNER], ids=lambda file: file.stem)
 def test_images_run_as_anybody_below_tini_on_a_pinned_base(file: Path) -> None:
     text = file.read_text()
     stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?", text, re.MULTILINE)
@@ -189,17 +196,28 @@ def test_images_run_as_anybody_below_tini_on_a_pinned_base(file: Path) -> None:
     assert re.findall(r"COPY --from=(\w+)", final) == ["dependencies", "package"]
 
 
-def test_both_images_share_the_stages_of_our_code() -> None:
+def test_the_quickstarts_image_is_the_operators_with_the_models_and_one_script() -> None:
+    text = QUICKSTART.read_text()
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == ["${RUNNER} AS model", "${OPERATOR}"]
+    final = text[text.rindex("\nFROM ") :]
+    assert re.findall(r"^USER (.*)$", final, re.MULTILINE)[-1] == "65532:65532"
+    assert re.findall(r'^ENTRYPOINT \["tini", "--", "([a-z-]+)"\]$', final, re.MULTILINE) == [
+        "cycleqd-upload-quickstart"
+    ]
+    assert os.access(ROOT / "examples" / "quickstart" / "upload.py", os.X_OK)
+
+
+def test_operator_and_runner_share_the_stages_of_our_code() -> None:
     def stage(file: Path, name: str) -> str:
         return next(part for part in file.read_text().split("\nFROM ") if part.split("\n")[0].endswith(f"AS {name}"))
 
     for name in ("tools", "package"):
-        operator, runner = (re.sub(r"(?m)^#.*\n", "", stage(file, name)).strip() for file in FILES)
+        operator, runner = (re.sub(r"(?m)^#.*\n", "", stage(file, name)).strip() for file in (OPERATOR, RUNNER))
         assert operator == runner
 
 
 def test_the_runner_insists_on_the_programs_of_the_shell_tasks() -> None:
-    (checked,) = re.findall(r"for program in ([^;]*); do", FILES[1].read_text())
+    (checked,) = re.findall(r"for program in ([^;]*); do", RUNNER.read_text())
     golds = [item.gold or "" for item in generate_shell(1, "seen", 300)]
     used = {part.split()[0] for gold in golds for part in re.split(r"\||&&|;", gold) if part}
     assert {"grep", "sort"} <= used
@@ -210,7 +228,7 @@ def test_the_context_holds_what_the_images_copy() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         source
-        for file in FILES
+        for file in (OPERATOR, RUNNER, QUICKSTART)
         for line in re.findall(r"^COPY (?!--from)(.*)$", file.read_text(), re.MULTILINE)
         for source in line.split()[:-1]
     }

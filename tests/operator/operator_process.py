@@ -9,6 +9,7 @@ from cycleqd.api.status import Condition, ConditionType, RunStatus
 from cycleqd_operator.cluster import PLURAL, Gone
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.placing import Placing
 from cycleqd_operator.reconcile import Reconciler
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.supervisor import Supervisor
@@ -25,7 +26,7 @@ class Operator:
     def __init__(self, world: World, settings: Settings = AT_ONCE) -> None:
         self.world = world
         self.settings = settings
-        self.fleet = Fleet()
+        self.fleet = Fleet(Placing.of(settings))
         self.cluster = LocalCluster(world.api)
         self.metrics = Metrics()
         self.reconciler = Reconciler(self.cluster, self.fleet, settings, self.metrics)
@@ -82,6 +83,11 @@ class Operator:
         """Hear everything, and look at a run once."""
         self.hear()
         return await self.reconciler.look(self.tracked(name))
+
+    async def tend(self, name: str = "demo") -> float | None:
+        """Do the same as the run's own task does, which measures its looks."""
+        self.hear()
+        return await self._supervisor._look(self.tracked(name))
 
     async def look_at_all(self) -> None:
         """Look at every run that is known, without hearing anything before."""

@@ -332,7 +332,7 @@ class TestManifests:
         [
             ({"workers": {"parallelism": 0}}, "spec.workers.parallelism"),
             ({"sandbox": "None"}, "spec.sandbox"),
-            ({"storage": {"uri": "runs/demo"}}, "has to be s3://BUCKET/PREFIX"),
+            ({"storage": {"uri": "/runs/demo"}}, "has to be s3://BUCKET/PREFIX"),
         ],
         ids=["a number out of range", "a word that is none", "a folder on a cluster"],
     )

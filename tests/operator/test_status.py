@@ -14,6 +14,7 @@ from cycleqd.api import RunSpec
 from cycleqd.api.status import RunStatus
 from cycleqd.fold import Population
 from cycleqd_operator.conditions import timestamp
+from cycleqd_operator.settings import Settings
 from cycleqd_operator.standing import Standing
 from cycleqd_operator.status import MOST_FAILED, next_status, refused
 from tests.core.support import spec_dict
@@ -49,6 +50,8 @@ def test_figures() -> None:
         "best": 0.1967,  # the last expert's: 3 x 0.03 and 0.5, over three tasks
         "timings": {"seconds_per_child": 12.3457, "evaluation_share": 0.9877},
         "storage_uri": STORE,
+        "storage_secret_name": "",
+        "storage_root": "",
         "model_uri": "",
         "started_at": "2027-01-15T08:00:00Z",
         "finished_at": None,
@@ -207,6 +210,7 @@ def test_the_largest_run_fits() -> None:
     )
     scores = np.random.default_rng(0).uniform(size=(2000, 64))
     ids = np.arange(2000)
+    root = Settings(worker_image="x", storage_root="s3://".ljust(256, "x")).storage_root
     found = Standing(
         spec=wide,
         generation=2**53,
@@ -224,8 +228,9 @@ def test_the_largest_run_fits() -> None:
         ready_jobs=10_000,
         seconds_per_child=1 / 3,
         evaluation_share=1 / 3,
-        storage_uri="s3://" + "ä" * 1019,
-        model_uri="s3://" + "ä" * 1019,
+        storage_uri=f"{root}/" + "ä" * 1024,
+        storage_root=root,
+        model_uri=f"{root}/" + "ä" * 1024,
     )
     status = next_status(None, found)
     assert len(status.tasks) == 64

@@ -8,7 +8,7 @@ import pytest
 
 from cycleqd_operator import labels
 from cycleqd_operator.cluster import ClusterUnreachable
-from tests.operator.operator_process import AT_ONCE, breeding, condition, started, status_of, until
+from tests.operator.operator_process import AT_ONCE, Operator, breeding, condition, started, status_of, until
 from tests.operator.world import AWAY, World
 
 SLOWLY = AT_ONCE.model_copy(update={"status_interval_seconds": 3600})
@@ -65,6 +65,46 @@ async def test_metrics_show_the_run(world: World) -> None:
     await operator.look()
     text = operator.metrics.render().decode()
     assert 'run="demo"' in text
+
+
+def counters(operator: Operator) -> dict[tuple[str, str], float]:
+    """Return what is counted of the run, by name and bucket."""
+    return {
+        (sample.name, sample.labels.get("le", "")): sample.value
+        for family in operator.metrics.registry.collect()
+        if family.type in ("counter", "histogram")
+        for sample in family.samples
+        if sample.labels.get("run") == "demo"
+    }
+
+
+async def test_an_operator_that_starts_counts_the_same(world: World) -> None:
+    first = await breeding(world)
+    world.work()
+    world.work()
+    await first.look()
+    before = counters(first)
+    assert before["cycleqd_run_evaluation_seconds_count", ""] >= 4
+    assert before["cycleqd_run_gpu_busy_seconds_total", ""] > 0
+    first.stop()
+
+    world.store_trouble = AWAY
+    second = await started(world)
+    await second.look()
+    assert set(counters(second)) == {("cycleqd_run_worker_failures_total", "")}, "nothing begins at zero"
+    world.store_trouble = None
+    await second.look()
+    assert counters(second) == before
+
+
+async def test_metrics_tell_the_gpus_of_running_workers_only(world: World) -> None:
+    operator = await breeding(world, workers={"parallelism": 2, "childrenPerJob": 3, "gpus": 4})
+    assert 'cycleqd_run_gpus{namespace="research",run="demo"} 0.0' in operator.metrics.render().decode()
+    world.make_pods()
+    await operator.look()
+    text = operator.metrics.render().decode()
+    assert 'cycleqd_run_gpus{namespace="research",run="demo"} 8.0' in text
+    assert 'cycleqd_run_jobs{namespace="research",role="breed",run="demo",state="running"} 2.0' in text
 
 
 async def test_jobs_carry_the_generation_they_were_made_from(world: World) -> None:

@@ -307,7 +307,8 @@ class _Fickle:
 def put_result(store: ObjectStore, individual: int) -> None:
     scores = [0.1 * (individual % 7), 0.1 * (individual % 5), 0.5]
     timings = Timings(breed_seconds=1, load_seconds=1, evaluate_seconds=8)
-    key, data = keys.result(individual), make_result(individual, scores, timings=timings).model_dump_json().encode()
+    key = keys.result(individual)
+    data = make_result(individual, scores, timings=timings, gpus=1).model_dump_json().encode()
     if not store.put_once(key, data):
         try:
             read_result(store.get(key), key)

@@ -19,7 +19,7 @@ from cycleqd.manifest import load_manifest
 from cycleqd.records import Result, read_result
 from cycleqd.store import open_store
 
-COMMAND = [sys.executable, "-m", "cycleqd_runner"]
+COMMAND = [sys.executable, "-m", "cycleqd_cli"]
 
 
 def write_manifest(path: Path, spec: dict[str, Any]) -> Path:

@@ -17,9 +17,9 @@ import pytest
 from cycleqd import keys
 from cycleqd.errors import Unscored
 from cycleqd.orders import Outcome
-from cycleqd_runner.cli import worker as command
+from cycleqd_cli import worker as command
 from cycleqd_runner.ending import NOTE_BYTES, leave_note
-from tests.runner.cli.support import cycleqd, process, started
+from tests.cli.support import cycleqd, process, started
 from tests.runner.runs import COMMAND, wait_until
 from tests.runner.stuck_worker import STUCK_SECONDS
 

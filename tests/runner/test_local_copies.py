@@ -46,6 +46,15 @@ def test_models_that_are_not_there_may_appear(s3_bucket: str, tmp_path: Path, ur
         model_folder(ModelSource(uri=uri.format(s3=s3_bucket, folder=tmp_path)), "run-1")
 
 
+def test_a_model_is_there_when_its_configuration_is(s3_bucket: str) -> None:
+    source, store = ModelSource(uri=f"{s3_bucket}/half"), open_store(f"{s3_bucket}/half")
+    store.put("model.safetensors", b"weights")
+    with pytest.raises(MissingInput, match=r"/half has no config\.json and no adapter_config\.json: correct the uri"):
+        model_folder(source, "run-1")
+    store.put("config.json", b"{}")
+    assert {path.name for path in model_folder(source, "run-1").iterdir()} == {"model.safetensors", "config.json"}
+
+
 def test_a_model_in_s3_is_downloaded_once_a_run(s3_bucket: str) -> None:
     source, store = ModelSource(uri=f"{s3_bucket}/m"), open_store(f"{s3_bucket}/m")
     store.put("config.json", b"old")

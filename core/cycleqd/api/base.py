@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
@@ -26,20 +25,18 @@ Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a
 """A DNS label of at most 40 characters: it becomes part of Job names and object keys."""
 
 
-def _absolute(uri: str, info: ValidationInfo) -> str:
-    """Make a plain path absolute, where the validation context names the manifest's ``folder``."""
-    folder = (info.context or {}).get("folder")
-    if folder is None or "://" in uri:
-        return uri
-    return str((Path(folder) / uri).resolve())
+def _placed(uri: str, info: ValidationInfo) -> str:
+    """Say where a URI leads, if the validation context has the manifest's ``place`` (:mod:`cycleqd.placing`)."""
+    place = (info.context or {}).get("place")
+    return uri if place is None else str(place(uri))
 
 
 Uri = Annotated[
     str,
     Field(min_length=1, max_length=1024, pattern=r"^((hf|s3|file)://.+|[^:]+)$"),
-    AfterValidator(_absolute),
+    AfterValidator(_placed),
 ]
-"""``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a plain path (relative to the manifest's folder)."""
+"""``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a path beside the manifest, wherever that lies."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

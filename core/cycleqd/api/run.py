@@ -30,7 +30,7 @@ class Storage(ApiModel):
     """Where the run's state lives."""
 
     uri: Uri
-    """``s3://BUCKET/PREFIX`` or a folder; one run per prefix."""
+    """``s3://BUCKET/PREFIX`` or a path beside the manifest; one run per prefix."""
     credentials_secret_name: str | None = None
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_ENDPOINT_URL, AWS_REGION, AWS_CA_BUNDLE."""
     delete_on_removal: bool = False

@@ -93,6 +93,10 @@ class RunStatus(ApiModel):
     """Where the workers' time goes."""
     storage_uri: str = ""
     """Where the results lie."""
+    storage_secret_name: str = ""
+    """Secret that opens them; empty: the cloud's own identity does."""
+    storage_root: str = ""
+    """Where relative URIs of the manifest start; the operator's storage root when the run began."""
     model_uri: str = ""
     """Where the final model lies, once there is one."""
     started_at: str | None = None

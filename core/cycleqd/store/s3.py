@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache, lru_cache
 from itertools import islice
@@ -25,7 +25,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
-from cycleqd.errors import BadData, BadManifest, MissingObject, StoreUnreachable
+from cycleqd.errors import BadData, BadManifest, MissingInput, MissingObject, StoreUnreachable
 from cycleqd.store.atomic import check_arrived, complete_file, open_source
 from cycleqd.store.contract import Credentials, check_key, check_prefix, is_key
 from cycleqd.store.s3_errors import BOTO_ERRORS, CONNECT_SECONDS, READ_SECONDS, code_of, translate
@@ -47,7 +47,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 
 class S3Store:
-    """An :class:`~cycleqd.store.contract.ObjectStore` below a prefix of a bucket. The bucket must exist."""
+    """An :class:`~cycleqd.store.contract.ObjectStore` below a prefix of a bucket, which must exist or be made first."""
 
     def __init__(
         self,
@@ -194,6 +194,17 @@ class S3Store:
                 raise translate(error, self._where, prefix)
             count += len(keys)
         return count
+
+    def make_bucket(self) -> None:
+        """Make the bucket, in the client's region, unless it is there."""
+        try:
+            self._see_bucket()
+        except MissingInput:
+            region = self._client.meta.region_name
+            # S3's first region is the one that must not be named.
+            place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            with self._errors(), suppress(self._client.exceptions.BucketAlreadyOwnedByYou):  # somebody was faster
+                self._client.create_bucket(Bucket=self._bucket, **place)
 
     def _name(self, key: str) -> str:
         """Return the key within the bucket."""

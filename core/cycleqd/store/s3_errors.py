@@ -7,6 +7,8 @@ trouble differently, and an answer to HEAD has no body: then the HTTP status is 
 from __future__ import annotations
 
 import socket
+import ssl
+from collections.abc import Iterator
 from typing import Final
 
 from boto3.exceptions import Boto3Error
@@ -98,7 +100,7 @@ def translate(error: Exception, where: str, key: str = "") -> CycleQDError:
         )
     if isinstance(error, ParamValidationError):
         return BadManifest(f"{where} cannot be asked ({_one_line(error)}): correct storage.uri.")
-    if isinstance(error, SSLError):
+    if isinstance(error, SSLError) and not any(isinstance(link, ssl.SSLEOFError) for link in _chain(error)):
         return StoreUnreachable(
             f"{where} has a certificate or protocol that was not accepted ({_one_line(error)}): set AWS_CA_BUNDLE, or "
             "correct AWS_ENDPOINT_URL."
@@ -130,14 +132,21 @@ def _reason(error: BaseException) -> str:
         return f"no connection within {CONNECT_SECONDS} s"
     if isinstance(error, ReadTimeoutError):
         return f"no answer within {READ_SECONDS} s"
-    link: BaseException | None = error
-    while link is not None:
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLEOFError):
+            return "the connection was cut"
         if isinstance(link, socket.gaierror):
             return "unknown host name"
         if isinstance(link, OSError) and link.strerror:
             return link.strerror.lower()
-        link = link.__cause__ or link.__context__
     return _one_line(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Container
 from pathlib import Path
 
 from cycleqd.errors import MissingObject, UnsupportedHere
 from cycleqd.store.contract import ObjectStore, check_prefix
 
 
-def upload_folder(store: ObjectStore, folder: Path, prefix: str) -> int:
+def upload_folder(store: ObjectStore, folder: Path, prefix: str, last: Container[str] = ()) -> int:
     """Upload all files below ``folder`` as ``prefix``/RELATIVE PATH, in the order of their names.
 
     Each object appears whole, the set of them does not: readers need an object that is written last.
+
+    Args:
+        store: to upload to.
+        folder: with the files.
+        prefix: of their keys.
+        last: names of files that follow all others.
 
     Returns:
         How many files there were.
@@ -22,7 +29,7 @@ def upload_folder(store: ObjectStore, folder: Path, prefix: str) -> int:
     """
     if not folder.is_dir():
         raise MissingObject(f"There is no folder {folder} to upload: make it first, or correct its name.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: (path.name in last, path))
     for path in files:
         store.upload(path, _below(prefix) + path.relative_to(folder).as_posix())
     return len(files)

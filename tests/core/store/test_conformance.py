@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cycleqd.errors import BadData, MissingObject, TemporaryError
-from cycleqd.store import ObjectStore
+from cycleqd.store import FolderStore, ObjectStore
 from cycleqd.store.transfer import download_folder, probe, upload_folder
 from tests.core.store.harness import PAGE_KEYS, Harness
 from tests.core.store.race import write_in_threads
@@ -276,6 +276,15 @@ def test_folders_go_there_and_back(store: ObjectStore, tmp_path: Path) -> None:
         download_folder(store, "final/mod", tmp_path / "other")
     with pytest.raises(MissingObject, match="no folder"):
         upload_folder(store, tmp_path / "absent", "final/model")
+
+
+def test_a_folder_is_uploaded_in_order_but_for_what_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "config.json", "z"):
+        (tmp_path / name).touch()
+    store, order = FolderStore(tmp_path / "store"), []
+    monkeypatch.setattr(store, "upload", lambda path, key: order.append(key))
+    upload_folder(store, tmp_path, "m", last=("config.json",))
+    assert order == ["m/a", "m/z", "m/config.json"]
 
 
 def test_probe_leaves_nothing(store: ObjectStore) -> None:

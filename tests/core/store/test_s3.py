@@ -80,6 +80,24 @@ def test_missing_bucket(s3: S3Harness, file: Path, operation: Operation) -> None
         operation(S3Store("cycleqd-no-such-bucket", "x", s3.credentials), file)
 
 
+def test_a_missing_bucket_is_made(s3: S3Harness) -> None:
+    store = S3Store(f"{s3.bucket}-made", "x", s3.credentials)
+    store.make_bucket()
+    store.put("a", b"1")
+    S3Store(f"{s3.bucket}-made", "y", s3.credentials).make_bucket()
+    assert store.get("a") == b"1"
+    store.delete("a")
+    store._client.delete_bucket(Bucket=f"{s3.bucket}-made")
+
+
+def test_a_bucket_is_made_in_the_clients_region(s3: S3Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = S3Store("cycleqd-no-such-bucket", "x", replace(s3.credentials, region="eu-central-1")), []
+    monkeypatch.setattr(store._client, "create_bucket", lambda **request: asked.append(request))
+    store.make_bucket()
+    (request,) = asked
+    assert request["CreateBucketConfiguration"] == {"LocationConstraint": "eu-central-1"}
+
+
 def test_unknown_host(s3: S3Harness) -> None:
     with pytest.raises(StoreUnreachable, match="unknown host name"):
         s3.open_at("http://store.invalid", attempts=1).get("a")

@@ -19,7 +19,7 @@ from cycleqd_runner.report.card import LINEAGE_LINES, lineage
 from cycleqd_runner.report.costs import FinalUsage
 from cycleqd_runner.report.html import render
 from cycleqd_runner.report.publish import publish
-from tests.runner.cli.support import SCORES, TASKS, started
+from tests.cli.support import SCORES, TASKS, started
 from tests.runner.report.support import (
     SKILLS,
     demo_report,

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.support import TASKS, cycleqd, document, started, write
+
+
+def mbpp(path: Path, items: int) -> str:
+    lines = ({"task_id": i, "text": "a", "code": "b", "test_list": ["assert f()"]} for i in range(items))
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def crosses(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line.startswith("✗")]
+
+
+def test_a_good_manifest_has_no_cross_and_nothing_is_started(tmp_path: Path) -> None:
+    told = cycleqd("validate", write(tmp_path / "tiny.yaml", document(tmp_path)), "--quick")
+    assert told.exit_code == 0, told.stdout
+    assert not crosses(told.stdout)
+    assert f"Start it with: cycleqd run {tmp_path}/tiny.yaml" in told.stdout
+    assert "48 or more are advised" in told.stdout, "20 search items are few"
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
+    manifest, _ = started(tmp_path)
+    assert "goes on with it" in cycleqd("validate", manifest, "--quick").stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        pytest.param(["tasks", 0, "items"], {"search": 99999}, "task sql", id="too few items"),
+        pytest.param(["tasks", 2, "evaluator", "data"], "MBPP", "task python", id="too few items in a file"),
+        pytest.param(["tasks", 1, "evaluator", "data"], "missing.jsonl", "missing.jsonl", id="no items file"),
+        pytest.param(["storage", "uri"], "tiny.yaml", "is a file, not a folder", id="storage in a file"),
+        pytest.param(["search", "racing"], {"enabled": True}, "not part of this version", id="what is not there yet"),
+    ],
+)
+def test_everything_wrong_has_a_cross_and_a_sentence(
+    tmp_path: Path, path: list[str | int], value: Any, expected: str
+) -> None:
+    manifest = document(tmp_path)
+    part: Any = manifest["spec"]
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = mbpp(tmp_path / "mbpp.jsonl", 12) if value == "MBPP" else value
+
+    told = cycleqd("validate", write(tmp_path / "tiny.yaml", manifest), "--quick")
+
+    assert told.exit_code == 2
+    assert len(crosses(told.stdout)) == 1, told.stdout
+    assert expected in crosses(told.stdout)[0]
+    assert "1 of these has to be put right" in told.stdout
+
+
+def test_every_model_is_looked_at(tmp_path: Path) -> None:
+    from tests.runner.models import fine_tune, save_llama  # noqa: PLC0415 - torch
+
+    base = save_llama(tmp_path / "base")
+    fine_tune(base, tmp_path / "sql", 1)
+    save_llama(tmp_path / "shell", intermediate_size=64)
+    assert set(TASKS) == {"sql", "shell", "python"}
+
+    told = cycleqd("validate", write(tmp_path / "tiny.yaml", document(tmp_path)))
+
+    assert told.exit_code == 2
+    assert "✓ expert sql-expert" in told.stdout
+    wrong = crosses(told.stdout)
+    assert ["shape" in line for line in wrong] == [True, False]
+    assert str(tmp_path / "python") in wrong[1], "the missing model is named"

@@ -1,0 +1,1 @@
+"""Tests of what Markdown files say: links, commands, samples."""

@@ -1,0 +1,73 @@
+"""docs/evaluators.md: its items are right, its fields are all, its evaluator works."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from cycleqd.api.tasks import EvaluatorBase, Task
+from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
+from cycleqd_runner.tasks.registry import FACTORIES, LATER, make_evaluator
+from cycleqd_runner.tasks.run import evaluate
+from tests.docs.pages import ROOT, samples, spoken
+from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all
+
+PAGE = ROOT / "docs" / "evaluators.md"
+KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_the_gold_answers_of_the_items_score_1(kind: str) -> None:
+    lines = "".join(sample.text for sample in samples(PAGE, "json") if sample.section == kind)
+    block: EvaluatorBase = TypeAdapter[Any](Task.model_fields["evaluator"].annotation).validate_python(
+        {"type": kind, "data": PAGE.as_uri()}
+    )
+    evaluator = make_evaluator(block, lambda _: lines.encode())
+    items = evaluator.items()
+    assert len(items) == len(lines.splitlines())
+    verdicts = judge_all(evaluator, items, lambda item: str(item.payload["gold"]))
+    assert [verdict.reason for verdict in verdicts] == [None] * len(items)
+
+
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_every_field_of_an_item_is_described(kind: str) -> None:
+    said = {*spoken(PAGE, kind), *spoken(PAGE, "Where items come from")}
+    assert set(KINDS[kind].model_fields) <= said
+
+
+def test_every_evaluator_is_named() -> None:
+    assert {*FACTORIES, *LATER} <= set(spoken(PAGE))
+
+
+def test_the_task_is_one() -> None:
+    (sample,) = samples(PAGE, "yaml")
+    tasks = TypeAdapter(list[Task]).validate_python(yaml.safe_load(sample.text)["tasks"])
+    assert tasks[0].evaluator.type == "Sql"
+
+
+def test_the_evaluator_to_learn_from_works() -> None:
+    (sample,) = samples(PAGE, "python")
+    written: dict[str, Any] = {}
+    exec(compile(sample.text, str(PAGE), "exec"), written)
+    evaluator: Evaluator = written["Sums"]()
+    items = evaluator.items()[:3]
+    answers = dict(
+        zip((str(item.payload["prompt"]) for item in items), ("20", "10 + 11 is 21.", "No idea."), strict=True)
+    )
+
+    asked = evaluate(
+        evaluator, items, Scripted(answers), NoSandbox(), LIMITS, repeats=1, split="search", task_name="sums"
+    )
+    evaluation, transcripts = asyncio.run(asked)
+    assert [outcome.score for outcome in evaluation.outcomes] == [1, 1, 0]
+    assert evaluation.outcomes[2].reason == "expected 22"
+    assert [transcript.item for transcript in transcripts] == ["10+10", "10+11"]
+    broken = evaluate(
+        evaluator, items[:1], Scripted("20", "broken"), NoSandbox(), LIMITS, repeats=1, split="search", task_name="sums"
+    )
+    assert asyncio.run(broken)[0].outcomes[0].score is None
