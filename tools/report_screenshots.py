@@ -21,7 +21,7 @@ TALL = 6000
 
 
 def main() -> None:
-    """Write ``report-summary.png``, ``report-archives.png``, ``report-lineage.png`` and ``report-phone.png``."""
+    """Write ``report-top.png``, ``report-archives.png``, ``report-lineage.png`` and ``report-phone.png``."""
     parser = argparse.ArgumentParser(description="Take the pictures of docs/report.md.")
     parser.add_argument("page", type=Path, help="report.html of a finished run")
     parser.add_argument("folder", type=Path, help="where the pictures go")
@@ -43,7 +43,7 @@ def take(browser: Browser, file: Path) -> dict[str, bytes]:
     desktop = browser.new_page(viewport={"width": 1100, "height": TALL})
     desktop.goto(file.resolve().as_uri())
     shots = {
-        "report-summary.png": show(desktop, "header", "#scores"),
+        "report-top.png": show(desktop, "header", "#scores"),
         "report-lineage.png": show(desktop, "#lineage", "#progress"),
     }
     desktop.locator(".map").nth(1).locator(".cell").last.hover()
