@@ -42,6 +42,7 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m cycleqd.crd --check
 	$(BIN)/python tools/manifest_reference.py --check
+	$(BIN)/python tools/chart_readme.py --check
 
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
@@ -52,8 +53,9 @@ bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
 	$(BIN)/python tools/benchmarks_page.py
 
-docs: $(VENV)/.ready ## regenerate the manifest reference from the models
+docs: $(VENV)/.ready ## regenerate the manifest reference from the models, and the chart's README from its schema
 	$(BIN)/python tools/manifest_reference.py
+	$(BIN)/python tools/chart_readme.py
 
 clean: ## remove the virtual environment, caches and runs
 	rm -rf $(VENV) runs models .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
