@@ -109,7 +109,7 @@ def test_a_blend_of_experts_is_two_rows() -> None:
 def test_the_members_are_told_with_their_shares() -> None:
     tree = lineage_tree(people_of({2: (0, 1)}), {2: 0.75, 0: 0.25})
     (blend,) = (node for node in tree.nodes if node.kind == "blend")
-    assert blend.text == "the merged model\n25 % a\n75 % child 2"
+    assert blend.text == f"the merged model\n25{PERCENT} a\n75{PERCENT} child 2"
     assert (
         by_who(tree.nodes)[2].text
         == f"child 2 (Paper for sql)\nno complete scores\nfrom a and b\n75{PERCENT} of the merged model"
