@@ -27,11 +27,13 @@ from tests.e2e.outside import IMAGES, TRY_OUT_IMAGES, need
 from tests.e2e.scene import RUNS, Run
 from tests.e2e.world import RELEASE, RESTRICTED, Site, image_value
 
-pytestmark = [pytest.mark.e2e, pytest.mark.empty_cluster, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.empty_cluster, pytest.mark.timeout(3600)]
 
 STORE = f"{RELEASE}-s3"
 """Deployment, Service and Secret of the try-out store."""
 STORE_PORT = 7070
+PATIENCE_SECONDS = 1500
+"""For half of the run: one worker at a time, with the real model."""
 
 OURS = f"--selector=app.kubernetes.io/instance={RELEASE}"
 IMAGE_VALUES = {
@@ -81,17 +83,17 @@ def test_a_newcomer_comes_to_a_model_and_goes_again(site: Site, request: pytest.
         run = TryOutRun(site, "quickstart", quickstart(edits=SMALLER), credentials(site, address))
         with explained(request.node, [run]):
             run.apply()
-            run.reach_children(1)
+            run.reach("a child", lambda: run.children() > 0, seconds=PATIENCE_SECONDS)
             before, workers, pods = run.results(), uids(run.active_jobs()), pods_of_the_release(site)
             assert workers, "the search was over before the upgrade"
             upgrade(site)
             assert pods_of_the_release(site)["operator"] != pods["operator"]
             assert pods_of_the_release(site)["object-store"] == pods["object-store"]
+            assert workers <= uids(run.objects("jobs")), "workers were replaced"
 
-            run.reach_state("Succeeded", seconds=900)
+            run.reach_state("Succeeded", seconds=PATIENCE_SECONDS)
             after = check(run)
             assert {individual: after[individual] for individual in before} == before
-            assert workers <= uids(run.objects("jobs")), "workers were replaced"
             assert run.failures() == []
             assert run.status()["storageUri"] == run.uri
             assert run.status()["modelUri"] == f"{run.uri}/{keys.MODEL}"
@@ -114,7 +116,7 @@ def install(site: Site) -> None:
 def upgrade(site: Site) -> None:
     """Upgrade the release so that the operator is replaced, and wait until it is, and the models are uploaded again."""
     changed = settings("log.level=DEBUG")
-    helm("upgrade", RELEASE, str(CHART), "--namespace", site.system, "--reuse-values", *changed)
+    helm("upgrade", RELEASE, str(CHART), "--namespace", site.system, "--reset-then-reuse-values", *changed)
     site.operator_ready()
     site.kubectl.wait("job", f"{STORE}-setup-2", "condition=Complete", site.system, seconds=180)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cycleqd.report import Individual
 from cycleqd_runner.report.ancestry import ancestry
+from cycleqd_runner.report.formats import PERCENT
 from cycleqd_runner.report.people import People
 from cycleqd_runner.report.tree import MAX_CHILDREN, NODE, Node, lineage_tree
 from tests.runner.report.support import demo_report
@@ -111,5 +112,5 @@ def test_the_members_are_told_with_their_shares() -> None:
     assert blend.text == "the merged model\n25 % a\n75 % child 2"
     assert (
         by_who(tree.nodes)[2].text
-        == "child 2 (Paper for sql)\nno complete scores\nfrom a and b\n75 % of the merged model"
+        == f"child 2 (Paper for sql)\nno complete scores\nfrom a and b\n75{PERCENT} of the merged model"
     )
