@@ -48,7 +48,7 @@ def _without(packages: Sequence[str], *arguments: str) -> list[str]:
 def test_what_touches_no_weights_works_without_torch(tmp_path: Path, arguments: list[str]) -> None:
     started(tmp_path)
     command = _without(MODELS, *arguments)
-    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=250, check=False)
     assert told.returncode == 0, told.stderr
 
 
@@ -60,7 +60,7 @@ def test_what_touches_no_weights_works_without_torch(tmp_path: Path, arguments: 
 def test_what_touches_weights_says_that_torch_is_missing(tmp_path: Path, arguments: list[str]) -> None:
     started(tmp_path)
     command = _without(MODELS, *arguments)
-    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=250, check=False)
     assert told.returncode == 2, told.stderr
     assert "Traceback" not in told.stderr
     assert "install cycleqd[runner]" in " ".join((told.stdout + told.stderr).split())
@@ -69,9 +69,9 @@ def test_what_touches_weights_says_that_torch_is_missing(tmp_path: Path, argumen
 @pytest.mark.parametrize("arguments", [["list"], ["status", "tiny"], ["pause", "tiny"]], ids=lambda given: given[0])
 def test_a_cluster_needs_no_torch_but_its_client(api_server: ApiServer, arguments: list[str]) -> None:
     api_server.add_run("tiny", {"state": "Breeding"})
-    told = subprocess.run(_without(MODELS, *arguments), capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(_without(MODELS, *arguments), capture_output=True, text=True, timeout=250, check=False)
     assert (told.returncode, "tiny" in told.stdout) == (0, True), told.stderr
     command = _without(["kubernetes"], *arguments, "-n", "research")
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert told.returncode == 2, told.stderr
     assert "install cycleqd[cluster]" in told.stderr

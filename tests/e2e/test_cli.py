@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from tests.e2e.scene import Run, Scene
+from tests.e2e.scene import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
 
@@ -19,65 +19,59 @@ SCRIPTS = Path(sys.executable).parent
 """Where cycleqd, kubectl-cycleqd and kubectl_complete-cycleqd are installed."""
 
 
-def _do(run: Run, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder of the run's own, as somebody without S3 credentials."""
+def _do(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, as somebody without S3 credentials."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "AWS_EC2_METADATA_DISABLED": "true"}
     return subprocess.run(
-        command, env=environment, cwd=_home(run), capture_output=True, text=True, check=False, timeout=300
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
 
 
-def _home(run: Run) -> Path:
-    folder = run.world.folder / f"{run.name}-home"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def told(run: Run, *command: str) -> str:
+def told(folder: Path, *command: str) -> str:
     """Return what a command that has to work prints."""
-    done = _do(run, *command)
+    done = _do(folder, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_a_run_is_watched_steered_and_taken_home(scene: Scene) -> None:
-    run = scene.tiny_run("command", {"spec.search.children": 5})
+    run, home = scene.tiny_run("command", {"spec.search.children": 5}), scene.folder
     there = ("-n", run.world.namespace)
     run.apply()
     run.reach_children(1)
-    assert "command" in told(run, "kubectl", "cycleqd", "list", *there)
-    assert "command" in told(run, "kubectl_complete-cycleqd", "status", *there, "comm").splitlines()
+    assert "command" in told(home, "kubectl", "cycleqd", "list", *there)
+    assert "command" in told(home, "kubectl_complete-cycleqd", "status", *there, "comm").splitlines()
 
-    assert "Running → Paused" in told(run, "kubectl", "cycleqd", "pause", "command", *there)
+    assert "Running → Paused" in told(home, "kubectl", "cycleqd", "pause", "command", *there)
     run.reach_state("Paused")
     run.reach_calm()
-    now = json.loads(told(run, "cycleqd", "status", "command", *there, "-o", "json"))
+    now = json.loads(told(home, "cycleqd", "status", "command", *there, "-o", "json"))
     assert (now["desired_state"], now["workers"]) == ("Paused", [])
-    told(run, "cycleqd", "plot", "command", *there)
-    assert (_home(run) / "command-pictures" / "archives.png").exists()
+    told(home, "cycleqd", "plot", "command", *there)
+    assert (home / "command-pictures" / "archives.png").exists()
 
-    told(run, "kubectl", "cycleqd", "resume", "command", *there)
-    *_, last = told(run, "cycleqd", "status", "command", *there, "--watch", "-o", "json").splitlines()
+    told(home, "kubectl", "cycleqd", "resume", "command", *there)
+    *_, last = told(home, "cycleqd", "status", "command", *there, "--watch", "-o", "json").splitlines()
     assert json.loads(last)["status"]["state"] == "Succeeded"
-    assert "5/5" in told(run, "kubectl", "cycleqd", "status", "command", *there)
+    assert "5/5" in told(home, "kubectl", "cycleqd", "status", "command", *there)
 
-    assert "merged" in told(run, "kubectl", "cycleqd", "report", "command", *there)
-    assert (_home(run) / "command-report" / "report.html").stat().st_size > 10_000
-    told(run, "cycleqd", "export", "command", "model", "--final", *there)
-    assert (_home(run) / "model" / "config.json").read_bytes() == run.store.get(f"{keys.MODEL}/config.json")
-    told(run, "cycleqd", "export", "command", "child", "--child", "3", *there)
-    assert list((_home(run) / "child").glob("*.safetensors"))
-    same = json.loads(told(run, "cycleqd", "compare", "command", "command", *there, "-o", "json"))
+    assert "merged" in told(home, "kubectl", "cycleqd", "report", "command", *there)
+    assert (home / "command-report" / "report.html").stat().st_size > 10_000
+    told(home, "cycleqd", "export", "command", "model", "--final", *there)
+    assert (home / "model" / "config.json").read_bytes() == run.store.get(f"{keys.MODEL}/config.json")
+    told(home, "cycleqd", "export", "command", "child", "--child", "3", *there)
+    assert list((home / "child").glob("*.safetensors"))
+    same = json.loads(told(home, "cycleqd", "compare", "command", "command", *there, "-o", "json"))
     assert same["differences"] == []
-    done = _do(run, "kubectl", "cycleqd", "status", "comand", *there)
+    done = _do(home, "kubectl", "cycleqd", "status", "comand", *there)
     assert (done.returncode != 0, "did you mean command" in done.stderr) == (True, True)
 
 
 def test_logs_come_as_long_as_the_run_goes_on(scene: Scene) -> None:
-    run = scene.tiny_run("talking", {"spec.search.children": 3})
+    run, home = scene.tiny_run("talking", {"spec.search.children": 3}), scene.folder
     run.apply()
-    lines = told(run, "cycleqd", "logs", "talking", "-n", run.world.namespace, "--follow").splitlines()
+    lines = told(home, "cycleqd", "logs", "talking", "-n", run.world.namespace, "--follow").splitlines()
     assert lines
     assert all(line.startswith("[talking-") for line in lines)
     assert run.status()["state"] == "Succeeded", "it ended with the run"
