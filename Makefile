@@ -43,6 +43,8 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/python -m cycleqd.crd --check
 	$(BIN)/python tools/manifest_reference.py --check
 	$(BIN)/python tools/metrics_reference.py --check
+	$(BIN)/python tools/cli_reference.py --check
+	$(BIN)/python tools/chart_readme.py --check
 
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
@@ -53,9 +55,11 @@ bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
 	$(BIN)/python tools/benchmarks_page.py
 
-docs: $(VENV)/.ready ## regenerate the references of manifest and metrics
+docs: $(VENV)/.ready ## regenerate the references of manifest, metrics, command and chart
 	$(BIN)/python tools/manifest_reference.py
 	$(BIN)/python tools/metrics_reference.py
+	$(BIN)/python tools/cli_reference.py
+	$(BIN)/python tools/chart_readme.py
 
 clean: ## remove the virtual environment, caches and runs
 	rm -rf $(VENV) runs models .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cycleqd import __version__
-from cycleqd_cli import export, init, listing, plot, report, run, status, steering, validate, worker
+from cycleqd_cli import compare, export, init, listing, logs, plot, report, run, status, steering, validate, worker
 from cycleqd_cli.failures import debugging, guarded, worker_exit_code
 from cycleqd_cli.options import with_options
 
@@ -49,8 +49,10 @@ app.command(epilog=validate.EPILOG)(guarded(validate.validate))
 app.command(epilog=run.EPILOG)(guarded(run.run))
 app.command("list", epilog=listing.EPILOG)(guarded(with_options(listing.list_runs, store=False)))
 app.command(epilog=status.EPILOG)(guarded(with_options(status.status, store=True)))
+app.command(epilog=logs.EPILOG)(guarded(with_options(logs.logs, store=True)))
 app.command(epilog=plot.EPILOG)(guarded(with_options(plot.plot, store=True)))
 app.command(epilog=report.EPILOG)(guarded(with_options(report.report, store=True)))
+app.command(epilog=compare.EPILOG)(guarded(with_options(compare.compare, store=True)))
 app.command(epilog=export.EPILOG)(guarded(with_options(export.export, store=True)))
 for verb in steering.VERBS:
     steer = with_options(steering.steering(verb), store=False)

@@ -19,7 +19,7 @@ from yaml import YAMLError
 from cycleqd.api import GROUP, KIND, VERSION
 from cycleqd.crd import PLURAL
 from cycleqd.errors import AccessDenied, CycleQDError, MissingInput, PermanentError, TemporaryError, near_misses
-from cycleqd.labels import RUN_UID
+from cycleqd.labels import CONTAINER, RUN_UID
 from cycleqd_cli.where import Where
 
 Body = dict[str, Any]
@@ -163,11 +163,13 @@ class Cluster:
         return {key: b64decode(value).decode(errors="replace") for key, value in (secret.get("data") or {}).items()}
 
     def log(self, pod: str, *, follow: bool, tail: int | None) -> Iterator[str]:
-        """Yield the lines of a pod's log; ``follow``: until its container ends. Raises :class:`Gone`."""
-        query = {"follow": str(follow).lower()} | ({} if tail is None else {"tailLines": str(tail)})
+        """Yield the lines of a worker's log; ``follow``: until it ends. Raises :class:`Gone`, :class:`Refused`."""
+        query = {"container": CONTAINER, "follow": str(follow).lower()} | (
+            {} if tail is None else {"tailLines": str(tail)}
+        )
         what = f"read logs in the namespace {self.namespace}"
         response = self._send("GET", self._path(CORE, "pods", f"{pod}/log"), what, query, read_seconds=None)
-        with response.response as stream:
+        with self._answering(), response.response as stream:
             rest = b""
             for piece in stream.stream(decode_content=True):
                 *lines, rest = (rest + piece).split(b"\n")
@@ -201,8 +203,6 @@ class Cluster:
         *,
         read_seconds: float | None,
     ) -> Any:  # noqa: ANN401 - the client's response, whose content was not read yet
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the client has brought it
-
         request = self.api.param_serialize(
             method=method,
             resource_path=path,
@@ -211,16 +211,24 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        try:
+        with self._answering():
             response = self.api.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds))
             if response.status < 400:  # noqa: PLR2004 - HTTP
                 return response
             answer = response.read()
+        raise self._refusal(response.status, answer, what)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Translate what an API server that does not answer raises."""
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the client has brought it
+
+        try:
+            yield
         except (HTTPError, OSError) as error:
             raise ClusterUnreachable(
                 f"The cluster {self.context} does not answer ({_line(error)}): check the kubeconfig and the network."
             ) from error
-        raise self._refusal(response.status, answer, what)
 
     def _refusal(self, status: int, answer: bytes, what: str) -> CycleQDError:
         try:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cycleqd.api.status import RunStatus
 from cycleqd.errors import AccessDenied, BadData, MissingInput
-from cycleqd.store import Credentials, ObjectStore, open_store
+from cycleqd.store import Credentials
 from cycleqd.store.secret import REQUIRED_KEYS, credentials_of
 from cycleqd_cli.cluster import Body, Cluster, Gone
 from cycleqd_cli.forwarding import reachable
@@ -18,6 +18,8 @@ from cycleqd_cli.where import Where
 
 OWN_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")
 """Variables by which users say that they have credentials of their own."""
+OUTCOMES = ("Succeeded", "Failed", "Cancelled")
+"""States in which a run stays unless its spec changes."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class ClusterRun:
 
     @cached_property
     def status(self) -> RunStatus:
-        """What the operator said last. Raises BadData: a newer operator wrote it in a form that we cannot read."""
+        """What the operator said last. Raises BadData: it is written in a form that we cannot read."""
         try:
-            return RunStatus.model_validate(self.body.get("status") or {})
+            return RunStatus.model_validate(self.body.get("status") or {}, extra="ignore")  # of a newer operator
         except ValidationError as error:
             raise BadData(
                 f"The status of the run {self.name} cannot be read ({str(error).splitlines()[0]}): use the version of "
@@ -76,27 +78,32 @@ class ClusterRun:
             ) from error
 
     @property
-    def is_current(self) -> bool:
-        """Whether the operator has seen the latest change of the spec."""
-        return bool(self.status.observed_generation == self.body["metadata"]["generation"])
+    def outcome(self) -> str:
+        """Succeeded, Failed or Cancelled, if the operator says so of the latest spec; empty while the run goes on."""
+        is_current = self.status.observed_generation == self.body["metadata"]["generation"]
+        return self.status.state if is_current and self.status.state in OUTCOMES else ""
 
-    def open_store(self) -> ObjectStore:
-        """Open the run's store with the credentials of its Secret, or with the user's own.
-
-        Raises:
-            AccessDenied: the user may not read the Secret, and has no credentials in the environment.
-            MissingInput: the Secret does not exist, or lacks the keys.
-            BadData: the operator has not settled yet where the run's state lies.
-            StoreUnreachable: its endpoint is known inside of the cluster only.
-        """
-        storage = self.body["spec"]["storage"]
-        uri = self.status.storage_uri or storage["uri"]
+    @property
+    def storage_uri(self) -> str:
+        """Where the run's state lies. Raises BadData: the operator has not settled that yet."""
+        uri = self.status.storage_uri or self.body["spec"]["storage"]["uri"]
         if not uri.startswith("s3://"):
             raise BadData(
                 f"The run {self.name} has no storage yet ({uri} is a path): the operator gives it one when it begins."
             )
-        secret = self.status.storage_secret_name or storage.get("credentialsSecretName")
-        return open_store(uri, self._credentials(secret) if secret else None)
+        return str(uri)
+
+    def credentials(self) -> Credentials | None:
+        """Return what opens the run's storage from here; None: the user's own environment does.
+
+        Raises:
+            AccessDenied: the user may not read the Secret, and has no credentials in the environment.
+            MissingInput: the Secret does not exist, or lacks the keys.
+            StoreUnreachable: its endpoint is known inside of the cluster only, and cannot be forwarded.
+        """
+        named = self.body["spec"]["storage"].get("credentialsSecretName")
+        secret = self.status.storage_secret_name or named
+        return self._credentials(secret) if secret else None
 
     def _credentials(self, name: str) -> Credentials | None:
         """Return what a Secret holds; None where the user's own credentials have to do."""

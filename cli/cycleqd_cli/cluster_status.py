@@ -113,9 +113,9 @@ def picture(now: ClusterStanding) -> RenderableType:
         parts.append(_tasks(status.tasks))
     parts += [_sentence(condition) for condition in status.conditions if _matters(condition)]
     parts += [Text(f"{pod.role} {pod.phase.lower()} in {pod.name} {pod.node}", "dim") for pod in now.workers]
-    parts += [Text(f"{told.time} {told.reason}: {told.message}", "dim") for told in now.events]
+    parts += [Text(f"{told.time[:19]} {told.reason}: {told.message}", "dim") for told in now.events]
     if status.state == "Succeeded":
-        parts.append(Text(f"Next: cycleqd report {now.run}, or cycleqd export {now.run} --final FOLDER"))
+        parts.append(Text(f"Next: cycleqd report {now.run}, or cycleqd export {now.run} FOLDER --final"))
     return Group(*parts)
 
 

@@ -13,6 +13,7 @@ from cycleqd import keys
 from cycleqd.errors import BadData, BadManifest, MissingObject
 from cycleqd.final import Blend
 from cycleqd.store import ObjectStore
+from cycleqd_cli import completion
 from cycleqd_cli.folders import replaced_folder
 from cycleqd_cli.opening import OpenedRun, open_run
 from cycleqd_cli.options import RunArgument
@@ -27,8 +28,9 @@ GENOMES = keys.genome(0).partition("/")[0] + "/"
 
 EPILOG = """Examples:
 
-- `cycleqd export run.yaml --final my-model` copies the final model of a finished run
+- `cycleqd export run.yaml my-model --final` copies the final model of a finished run
 - `cycleqd export run.yaml --child 27 child-27` makes individual 27, whose id `cycleqd status` and the pictures show
+- `cycleqd export quickstart my-model --final -n research` copies it from the store of a run in the cluster
 - `cycleqd export run.yaml --child 27 --adapter child-27-lora` as a PEFT adapter, where all experts are LoRA adapters
 """
 
@@ -37,7 +39,10 @@ def export(
     run: RunArgument,
     where: Where,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder of the model; new or empty.")],
-    child: Annotated[int | None, typer.Option(min=0, help="Id of the individual; 0 is the first expert.")] = None,
+    child: Annotated[
+        int | None,
+        typer.Option(min=0, help="Id of the individual; 0 is the first expert.", autocompletion=completion.individuals),
+    ] = None,
     final: Annotated[bool, typer.Option("--final", help="The final model of a finished run.")] = False,
     adapter: Annotated[bool, typer.Option("--adapter", help="Write a PEFT adapter instead of a checkpoint.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in OUTPUT.")] = False,
@@ -75,6 +80,7 @@ def _copy(store: ObjectStore, folder: Path) -> None:
 
 def _make(run: OpenedRun, child: int | None, folder: Path, *, adapter: bool) -> None:
     """Make the weights of an individual, or of the final model if ``child`` is None."""
+    run.share_credentials()
     chosen = _known(run, child) if child is not None else _final_blend(run)
     from cycleqd_runner.export import export_adapter, export_checkpoint  # noqa: PLC0415 - torch
     from cycleqd_runner.session import Session  # noqa: PLC0415 - torch

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -57,8 +58,10 @@ def _forwarded(command: list[str], advice: str) -> str:
     """Start forwarding and return the address on this machine; it ends with us."""
     forwarding = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     atexit.register(forwarding.terminate)
-    match = _LISTENING.match(forwarding.stdout.readline()) if forwarding.stdout else None
-    if match is None:
+    match = forwarding.stdout and _LISTENING.match(forwarding.stdout.readline())
+    if not match:
         _, complaint = forwarding.communicate()
         raise StoreUnreachable(f"{advice} ({' '.join(complaint.split())}).")
+    # kubectl writes a line per connection, and stops where a pipe is full.
+    threading.Thread(target=forwarding.communicate, daemon=True).start()
     return match[1]

@@ -16,7 +16,7 @@ from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.errors import BadData, BadManifest, CycleQDError, near_misses
 from cycleqd.identity import RunIdentity, check_same_run, read_identity, read_spec
 from cycleqd.manifest import load_manifest
-from cycleqd.store import FolderStore, ObjectStore, open_store
+from cycleqd.store import Credentials, FolderStore, ObjectStore, open_store
 from cycleqd_cli.cluster import NoCluster
 from cycleqd_cli.cluster_run import ClusterRun
 from cycleqd_cli.where import Where
@@ -34,16 +34,33 @@ class OpenedRun:
         store: where everything lies.
         identity: whose store it is.
         spec: as it was last recorded by whoever executes the run.
+        credentials: that open the store and the run's models; None: those of the environment.
     """
 
     store: ObjectStore
     identity: RunIdentity
     spec: RunSpec
+    credentials: Credentials | None = None
 
     @property
     def name(self) -> str:
         """Name of the run."""
         return self.identity.name
+
+    def share_credentials(self) -> None:
+        """Let whatever opens the run's models find its credentials where the run's workers do: in the environment."""
+        if self.credentials is None:
+            return
+        given = {
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+            "AWS_SESSION_TOKEN": self.credentials.session_token,
+            "AWS_ENDPOINT_URL_S3": self.credentials.endpoint_url,
+            "AWS_DEFAULT_REGION": self.credentials.region,
+            "AWS_CA_BUNDLE": self.credentials.ca_bundle,
+        }
+        os.environ.pop("AWS_SESSION_TOKEN", None)  # of other credentials
+        os.environ.update({name: value for name, value in given.items() if value})
 
     def folder(self, kind: str) -> Path:
         """Return where files for people go: into the run's folder, or beside the user if the run is in S3."""
@@ -106,10 +123,11 @@ def find_in_cluster(argument: str, where: Where) -> ClusterRun | None:
 
 def open_cluster_run(run: ClusterRun) -> OpenedRun:
     """Open the store of a run in the cluster. Raises BadData: it has not begun; what its store raises."""
-    store = run.open_store()
+    uri, credentials = run.storage_uri, run.credentials()
+    store = open_store(uri, credentials)
     if not store.exists(keys.RUN):
         raise BadData(f"The run {run.name} has not begun yet: `cycleqd status {run.name}` says what it waits for.")
-    return OpenedRun(store, read_identity(store), read_spec(store))
+    return OpenedRun(store, read_identity(store), read_spec(store), credentials)
 
 
 def _open_here(argument: str) -> OpenedRun:

@@ -16,6 +16,7 @@ from cycleqd_cli.where import Where
 EPILOG = """Examples:
 
 - `cycleqd plot run.yaml` draws the archives into the run's folder
+- `cycleqd plot quickstart -n research` those of a run in the cluster into quickstart-pictures
 - `cycleqd plot runs/a --children 100 --output early` draws how they stood after 100 children
 """
 
@@ -25,7 +26,7 @@ def plot(
     where: Where,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the pictures; `pictures` in the run's folder if not given."),
+        typer.Option("--output", "-o", help="Folder; `pictures` in the run's folder, or NAME-pictures here."),
     ] = None,
     children: Annotated[
         int | None, typer.Option(min=0, help="Draw the archives as they stood after so many children.")

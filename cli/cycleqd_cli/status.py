@@ -59,10 +59,8 @@ def status(
 
 def _look_at_cluster(run: ClusterRun) -> View:
     now = run.again()
-    state = now.status.state
-    outcome = state if state in ("Succeeded", "Failed", "Cancelled") and now.is_current else ""
     record = cluster_standing(now)
-    return View(record, picture(record), outcome)
+    return View(record, picture(record), now.outcome)
 
 
 def _look_at_store(run: OpenedRun) -> View:

@@ -1,4 +1,4 @@
-"""Labels and annotations by which the objects of a run are found in a cluster: operator and command agree on them."""
+"""Names by which the objects of a run are found in a cluster: operator and command agree on them."""
 
 from __future__ import annotations
 
@@ -10,3 +10,5 @@ ROLE = "cycleqd.dev/role"
 """Label of Jobs and pods: what their worker does."""
 WORK = "cycleqd.dev/work"
 """Annotation of a Job: its work, as JSON with ids as ranges."""
+CONTAINER = "worker"
+"""The container of a pod that the run's worker is in; sandboxes are beside it."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from cycleqd.api.run import API_VERSION, KIND, RunSpec
 from cycleqd.errors import EXIT_BAD_INPUT, EXIT_TERMINATED
+from cycleqd.labels import CONTAINER
 from cycleqd.plan import Work
 from cycleqd_operator import labels
 from cycleqd_operator.job_view import JobView
-from cycleqd_operator.pods import CONTAINER, pod_template
+from cycleqd_operator.pods import pod_template
 from cycleqd_operator.run_ref import RunRef
 from cycleqd_operator.settings import Settings
 from cycleqd_operator.work_record import spec_digest, write_work

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from cycleqd.errors import EXIT_BAD_INPUT
+from cycleqd.labels import CONTAINER
 from cycleqd.orders import Outcome
 from cycleqd_operator.job_view import JobView
-from cycleqd_operator.pods import CONTAINER
 
 Pod = Mapping[str, Any]
 

@@ -13,6 +13,7 @@ from cycleqd.api.run import RunSpec
 from cycleqd.api.workers import PodOverrides, Workers
 from cycleqd.errors import BadManifest
 from cycleqd.ids import format_ids
+from cycleqd.labels import CONTAINER
 from cycleqd.plan import Work
 from cycleqd_operator.pod_environment import environment, merged_environment
 from cycleqd_operator.pod_volumes import mounts_and_volumes
@@ -20,7 +21,6 @@ from cycleqd_operator.settings import Settings
 
 Body = dict[str, Any]
 
-CONTAINER = "worker"
 USER = 65532
 """Uid and gid of workers: the usual "nonroot" of small images."""
 GPU = "nvidia.com/gpu"

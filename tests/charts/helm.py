@@ -80,7 +80,10 @@ def granted(role: dict[str, Any]) -> dict[tuple[str, str, tuple[str, ...]], set[
 
 def pod_of(objects: Objects) -> dict[str, Any]:
     """Return the operator's pod."""
-    pod: dict[str, Any] = only(objects, "Deployment")["spec"]["template"]["spec"]
+    label = "app.kubernetes.io/component"
+    deployments = [body for (kind, _, _), body in objects.items() if kind == "Deployment"]
+    (operator,) = (body for body in deployments if body["metadata"]["labels"][label] == "operator")
+    pod: dict[str, Any] = operator["spec"]["template"]["spec"]
     return pod
 
 

@@ -110,7 +110,7 @@ def test_one_operator_needs_no_lease_and_never_meets_its_successor(default: Obje
 
 def test_rights_can_be_given_by_somebody_else() -> None:
     kinds = {kind for kind, _, _ in render("rbac.create=false", "replicas=2", "crds.install=false")}
-    assert kinds == {"ServiceAccount", "Deployment"}
+    assert kinds == {"ServiceAccount", "Deployment", "PodDisruptionBudget"}
 
 
 def test_an_account_that_exists_can_be_used() -> None:

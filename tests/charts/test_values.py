@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.helm import CHART, HelmRefused, container_of, environment_of, only, pod_of, render
+from tests.charts.helm import CHART, HelmRefused, container_of, environment_of, granted, only, pod_of, render
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+DIGEST = f"sha256:{'0f' * 32}"
 
 
 def test_values_reach_the_operator() -> None:
@@ -41,6 +44,43 @@ def test_values_reach_the_operator() -> None:
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["nodeSelector"] == {"disk": "ssd"}
     assert only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]["team"] == "a"
+
+
+def test_a_digest_wins_over_a_tag() -> None:
+    objects = render("image.tag=v7", f"image.digest={DIGEST}", f"worker.image.digest={DIGEST}")
+    assert container_of(objects)["image"] == f"localhost/cycleqd-operator@{DIGEST}"
+    assert environment_of(objects)["CYCLEQD_WORKER_IMAGE"] == f"localhost/cycleqd-runner@{DIGEST}"
+
+
+def test_storage_reaches_the_operator_and_what_it_may_read() -> None:
+    objects = render("storage.root=s3://models/", "storage.credentialsSecretName=s3", "rbac.secretNames={hub}")
+    environment = environment_of(objects)
+    assert environment["CYCLEQD_STORAGE_ROOT"] == "s3://models/"
+    assert environment["CYCLEQD_STORAGE_SECRET_NAME"] == "s3"
+    assert granted(only(objects, "Role"))["", "secrets", ("hub", "s3")] == {"get"}
+
+
+def test_two_operators_can_be_kept_apart_and_go_first() -> None:
+    spread = "topologySpreadConstraints[0]"
+    objects = render(
+        "replicas=2",
+        "priorityClassName=system-cluster-critical",
+        f"{spread}.maxSkew=1",
+        f"{spread}.topologyKey=topology.kubernetes.io/zone",
+        f"{spread}.whenUnsatisfiable=DoNotSchedule",
+    )
+    ours = only(objects, "Deployment")["spec"]["selector"]
+    (constraint,) = pod_of(objects)["topologySpreadConstraints"]
+    assert constraint["labelSelector"] == ours
+    assert pod_of(objects)["priorityClassName"] == "system-cluster-critical"
+    budget = only(objects, "PodDisruptionBudget")["spec"]
+    assert budget["selector"] == ours
+    assert budget["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("values", [["replicas=1"], ["replicas=2", "podDisruptionBudget.enabled=false"]])
+def test_a_budget_is_for_two_operators_that_want_one(values: list[str]) -> None:
+    assert not any(kind == "PodDisruptionBudget" for kind, _, _ in render(*values))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +128,22 @@ MISTAKES = {
     "grace-period": ("terminationGracePeriodSeconds=-1", "at '/terminationGracePeriodSeconds': minimum"),
     "tolerations": ("tolerations.key=a", "at '/tolerations': got object, want array"),
     "long-name": (f"fullnameOverride={'x' * 54}", "at '/fullnameOverride': maxLength: got 54, want 53"),
+    "digest": ("image.digest=sha256:abc", "at '/image/digest': 'sha256:abc' does not match pattern"),
+    "storage-root": ("storage.root=models", "at '/storage/root': 'models' does not match pattern '^(s3://"),
+    "storage-root-without-bucket": ("storage.root=s3://", "at '/storage/root': 's3://' does not match pattern"),
+    "storage-secret": ("storage.credentialsSecretName=A", "at '/storage/credentialsSecretName': 'A' does not match"),
+    "store": ("objectStore=true", "at '/objectStore': got boolean, want object"),
+    "store-enabled": ("objectStore.enabled=1", "at '/objectStore/enabled': got number, want boolean"),
+    "store-size": ("objectStore.persistence.size=10GB", "at '/objectStore/persistence/size': '10GB' does not match"),
+    "store-volume": ("objectStore.persistence.claim=a", "at '/objectStore/persistence': additional properties 'claim'"),
+    "quickstart": ("objectStore.quickstart=false", "at '/objectStore/quickstart': got boolean, want object"),
+    "port": ("networkPolicy.s3.ports={70700}", "at '/networkPolicy/s3/ports/0': maximum: got 70,700, want 65,535"),
+    "no-ports": ("networkPolicy.dns.ports=null", "at '/networkPolicy/dns': missing property 'ports'"),
+    "peer": ("networkPolicy.s3.to[0].cidr=::/0", "at '/networkPolicy/s3/to/0': additional properties 'cidr' not allow"),
+    "budget-of-none": ("podDisruptionBudget.maxUnavailable=0", "at '/podDisruptionBudget/maxUnavailable': minimum"),
+    "budget": ("podDisruptionBudget.maxUnavailable=half", "at '/podDisruptionBudget/maxUnavailable': 'half' does not"),
+    "priority-class": ("priorityClassName=High", "at '/priorityClassName': 'High' does not match pattern"),
+    "spread": ("topologySpreadConstraints[0].maxSkew=1", "at '/topologySpreadConstraints/0': missing properties"),
     "all-and-some": (
         "watch.clusterWide=true,watch.namespaces={a}",
         "watch.clusterWide is true, which serves all namespaces, but watch.namespaces names some: choose one of them",
@@ -106,31 +162,41 @@ def test_mistakes_are_refused_and_named(value: str, message: str) -> None:
     assert message in str(refused.value)
 
 
-def _leaves(values: Any, path: str = "") -> Iterator[str]:
-    if isinstance(values, dict) and values:
-        for name, value in values.items():
-            yield from _leaves(value, f"{path}.{name}")
-    else:
-        yield path
+def _undescribed(schema: Any, path: str = "") -> Iterator[str]:
+    """Yield every property of the schema, its definitions' too, that does not say what it is."""
+    for name, inner in schema.items() if isinstance(schema, dict) else ():
+        if name == "properties":
+            yield from (f"{path}.{field}" for field, found in inner.items() if "description" not in found)
+        yield from _undescribed(inner, f"{path}.{name}")
 
 
-def _described(schema: dict[str, Any], whole: dict[str, Any], path: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield every field of the schema that values.yaml can hold, and whether it is described."""
-    described = "description" in schema
-    if "$ref" in schema:
-        target = whole["definitions"][schema["$ref"].rpartition("/")[2]]
-        described, schema = described or "description" in target, target
-    fields = schema.get("properties", {})
-    for name, field in fields.items():
-        yield from _described(field, whole, f"{path}.{name}")
-    if not fields:
-        yield path, described
+def test_the_schema_describes_all() -> None:
+    assert list(_undescribed(SCHEMA)) == []
 
 
-def test_schema_and_values_speak_of_the_same_things() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    fields = dict(_described(schema, schema))
-    inside = {".global", ".resources.requests", ".resources.limits", ".resources.claims"}
-    assert set(fields) - inside == {path for path in _leaves(values) if not path.startswith(".resources")}
-    assert [path for path, described in fields.items() if not described and path not in inside] == []
+def _open(schema: Any, path: str = "") -> Iterator[str]:
+    """Yield every object of the schema that takes other fields than it lists."""
+    for name, inner in schema.items() if isinstance(schema, dict) else ():
+        if name == "properties" and schema.get("additionalProperties") is not False:
+            yield path
+        yield from _open(inner, f"{path}.{name}")
+
+
+def test_the_schema_takes_no_names_that_it_does_not_list() -> None:
+    assert list(_open(SCHEMA)) == []
+
+
+def _missing(schema: dict[str, Any], values: Any, path: str = "") -> Iterator[str]:
+    """Yield every field of the schema that values.yaml does not show."""
+    schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    for name, field in schema.get("properties", {}).items():
+        if name in values:
+            yield from _missing(field, values[name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}"
+
+
+def test_values_show_all_that_the_schema_knows() -> None:
+    """That the schema knows all of values.yaml is what helm itself checks."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert set(_missing(SCHEMA, values)) == {".global", ".resources.claims", ".objectStore.resources.claims"}

@@ -1,4 +1,4 @@
-"""Commands that the pages tell people to type exist: targets of make, the cycleqd command with its options, files."""
+"""Commands that pages tell people to type exist: targets of make, cycleqd with its options, helm values, files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cycleqd_cli import app
@@ -31,6 +34,7 @@ FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} & {
         "tools",
     ),
 }
+VALUES: dict[str, Any] = yaml.safe_load((ROOT / "charts" / "cycleqd" / "values.yaml").read_text(encoding="utf-8"))
 SHELL = ("sh", "bash", "console")
 HISTORY = "CHANGELOG.md"
 """Tells of commands that were."""
@@ -73,7 +77,22 @@ def mistakes(words: Words) -> list[str]:
         return [f"make {target}: the Makefile has no such target" for target in targets if target not in TARGETS]
     if Path(program).name == "cycleqd" or words[:2] == ["kubectl", "cycleqd"]:
         return _mistakes_of_ours(rest[1:] if program == "kubectl" else rest)
+    if program == "helm":
+        settings = [value for option, value in pairwise(rest) if option == "--set"]
+        return [f"helm --set {setting}: the chart has no such value" for setting in settings if not is_value(setting)]
     return []
+
+
+def is_value(setting: str) -> bool:
+    """Say whether the chart's values.yaml has what ``PATH=VALUE`` sets; what is empty there may hold anything."""
+    below: Any = VALUES
+    for part in setting.partition("=")[0].split("."):
+        if below == {}:
+            return True
+        if not isinstance(below, dict) or part not in below:
+            return False
+        below = below[part]
+    return True
 
 
 @cache
@@ -128,6 +147,8 @@ def test_files_in_samples_exist(page: Path) -> None:
         ("true; cycleqd stats run.yaml", ["cycleqd stats: there is no such command"]),
         ("cycleqd validate run.yaml --quick", []),
         (".venv/bin/cycleqd validate --quickly run.yaml", ["cycleqd validate --quickly: there is no such option"]),
+        ("helm install cycleqd charts/cycleqd --set replicas=2 --set image.repository=a", []),
+        ("helm install c charts/cycleqd --set image.name=a", ["helm --set image.name=a: the chart has no such value"]),
         ("cat > make <<'END'\nmake nonsense\nEND\nmake lint  # or make sense", []),
     ],
 )

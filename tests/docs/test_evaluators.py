@@ -24,9 +24,8 @@ KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonT
 @pytest.mark.parametrize("kind", FACTORIES)
 def test_the_gold_answers_of_the_items_score_1(kind: str) -> None:
     lines = "".join(sample.text for sample in samples(PAGE, "json") if sample.section == kind)
-    block: EvaluatorBase = TypeAdapter[Any](Task.model_fields["evaluator"].annotation).validate_python(
-        {"type": kind, "data": PAGE.as_uri()}
-    )
+    annotation: Any = Task.model_fields["evaluator"].annotation
+    block: EvaluatorBase = TypeAdapter(annotation).validate_python({"type": kind, "data": PAGE.as_uri()})
     evaluator = make_evaluator(block, lambda _: lines.encode())
     items = evaluator.items()
     assert len(items) == len(lines.splitlines())

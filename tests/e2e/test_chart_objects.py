@@ -8,28 +8,11 @@ from pathlib import Path
 import pytest
 
 from cycleqd.crd import COPIES
+from tests.charts.combinations import COMBINATIONS
 from tests.charts.helm import CHART, helm, render, settings
 from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
 
 pytestmark = pytest.mark.e2e
-
-VALUES = {
-    "default": [],
-    "cluster-wide-pair": ["watch.clusterWide=true", "replicas=2"],
-    "named-secrets": ["rbac.secretNames={s3-credentials}"],
-    "everything-set": [
-        "replicas=0",
-        "extraEnv[0].name=HTTPS_PROXY",
-        "extraEnv[0].value=proxy:3128",
-        "imagePullSecrets[0].name=pull",
-        "nodeSelector.disk=ssd",
-        "tolerations[0].operator=Exists",
-        "serviceAccount.annotations.a=b",
-        "podAnnotations.a=b",
-        "podLabels.team=a",
-        "resources.limits.cpu=2",
-    ],
-}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +28,9 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
         yield name
 
 
-@pytest.mark.parametrize("values", [pytest.param(values, id=name) for name, values in VALUES.items()])
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
 def test_the_api_server_accepts_every_object(kubectl: Kubectl, namespace: str, values: list[str]) -> None:
-    objects = list(render(*values, namespace=namespace).values())
+    objects = list(render(*values, namespace=namespace, tests=True).values())
     assert kubectl.apply(objects, namespace, "--dry-run=server", "--force-conflicts") == (True, "")
 
 
@@ -67,7 +50,7 @@ def test_the_notes_say_what_comes_next(kubectl: Kubectl, namespace: str) -> None
 def account(kubectl: Kubectl, namespace: str) -> str:
     """The operator's account, with its real rights."""
     objects = render("replicas=2", "crds.install=false", "rbac.secretNames={s3}", namespace=namespace)
-    rights = [body for (kind, _, _), body in objects.items() if kind != "Deployment"]
+    rights = [body for (kind, _, _), body in objects.items() if kind in {"ServiceAccount", "Role", "RoleBinding"}]
     assert kubectl.apply(rights, namespace) == (True, "")
     return f"system:serviceaccount:{namespace}:evolve-cycleqd"
 

@@ -58,7 +58,7 @@ class Leases:
             raise error
         return copy.deepcopy(self.lease)
 
-    async def create_namespaced_lease(self, namespace: str, body: Any, **_: Any) -> None:
+    async def create_namespaced_lease(self, namespace: str, body: Any) -> None:
         await self.trouble("create")
         if self.lease is not None:
             raise ApiException(status=409, reason="Conflict")

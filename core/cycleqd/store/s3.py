@@ -269,6 +269,9 @@ def _new_client(credentials: Credentials | None, attempts: int) -> Any:  # noqa:
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
         tcp_keepalive=True,
+        # Checksums would follow the body, in chunks: over TLS, servers that answer before the last chunk has come
+        # (versitygw) cut the connection. TLS itself, and over http the signature, protect what is sent.
+        request_checksum_calculation="when_required",
     )
     endpoint = credentials.endpoint_url if credentials else None
     certificates = credentials.ca_bundle if credentials else None

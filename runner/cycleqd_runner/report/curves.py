@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from cycleqd.report import Progress, Report
-from cycleqd_runner.report.formats import like, time_unit, token_unit
+from cycleqd_runner.report.formats import count, like, time_unit, token_unit
 from cycleqd_runner.report.heatmaps import Tick
 
 WIDTH = 300.0
@@ -79,7 +79,7 @@ def _panel(
     x_scale = WIDTH / max(1, children[-1] - children[0])
     y_marks = _marks(0.0, max((value for row in values for value in row), default=0.0) or 1.0)
     y_scale = HEIGHT / y_marks[-1]
-    xs = [(count - children[0]) * x_scale for count in children]
+    xs = [(number - children[0]) * x_scale for number in children]
     curves = []
     for index, (name, column) in enumerate(zip(names, zip(*values, strict=True), strict=True)):
         ys = [HEIGHT - value * y_scale for value in column]
@@ -102,18 +102,19 @@ def _x_rows(points: Sequence[Progress], scale: float) -> tuple[tuple[str, ...], 
     unit, second = time_unit(points[-1].worker_seconds)
     times = {"h": "worker hours", "min": "worker minutes", "s": "worker seconds"}
     size, tokens = token_unit(points[-1].tokens)
-    known: list[tuple[str, list[float]]] = [("children", [float(count) for count in children])]
+    rows = [("children", [count(int(mark)) for mark in marks])]
+
+    def measured(values: Sequence[float], size: float) -> list[str]:
+        return [like(float(np.interp(mark, children, values)) / size, values[-1] / size) for mark in marks]
+
     if points[-1].worker_seconds:
-        known.append((times[unit], [point.worker_seconds / second for point in points]))
+        rows.append((times[unit], measured([point.worker_seconds for point in points], second)))
     if points[-1].tokens:
-        known.append((tokens, [point.tokens / size for point in points]))
-    rows = [
-        tuple(
-            Tick((mark - first) * scale, like(float(np.interp(mark, children, values)), values[-1])) for mark in marks
-        )
-        for _, values in known
+        rows.append((tokens, measured([point.tokens for point in points], size)))
+    ticks = [
+        tuple(Tick((mark - first) * scale, text) for mark, text in zip(marks, texts, strict=True)) for _, texts in rows
     ]
-    return tuple(name for name, _ in known), tuple(rows)
+    return tuple(name for name, _ in rows), tuple(ticks)
 
 
 def _kind(name: str, index: int) -> str:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 LONG_NAME = 13
 """Characters of a name that fit into a node of the lineage."""
 MINUS = "\N{MINUS SIGN}"
+PERCENT = "\N{NO-BREAK SPACE}%"
+"""Behind a number: the sign alone does not begin a line."""
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -17,6 +17,8 @@ SIDE = 300.0
 STRIP = 44.0
 """Height of the map of an archive with one axis."""
 COLOURS = "viridis"
+DARK = 0.42
+"""Shares of the best score below which white is seen better on the colour than black."""
 MAX_MAPS = 36
 """Maps on one page. Pairs of axes grow with the cube of the number of tasks; each archive keeps one at least."""
 TICKS = 5
@@ -44,6 +46,7 @@ class Cell:
         column, row: from the lower left, from 0.
         left, top, width, height: in SVG units.
         colour: of the quality.
+        is_dark: whether an outline must be white to be seen on the colour.
         who: id of the elite.
         mark: ``member`` of the final model, ``expert``, or nothing.
         label: an expert's name.
@@ -56,6 +59,7 @@ class Cell:
     width: float
     height: float
     colour: str
+    is_dark: bool
     who: int
     mark: str
     label: str
@@ -154,7 +158,7 @@ def _heat_map(report: Report, people: People, archive: ArchiveView, pair: Sequen
     members = set(report.chosen.weights) if report.chosen else set()
     cells = []
     for (column, row), who in sorted(best_occupants(archive, pair, people, task).items()):
-        is_expert = people.is_expert(who)
+        is_expert, share = people.is_expert(who), _quality(people, who, task) / top
         cells.append(
             Cell(
                 column=column,
@@ -163,7 +167,8 @@ def _heat_map(report: Report, people: People, archive: ArchiveView, pair: Sequen
                 top=height - (row + 1) * height_of_cell,
                 width=width_of_cell,
                 height=height_of_cell,
-                colour=colour_of(_quality(people, who, task) / top),
+                colour=colour_of(share),
+                is_dark=share < DARK,
                 who=who,
                 mark="member" if who in members else "expert" if is_expert else "",
                 label=people.name(who) if is_expert else "",

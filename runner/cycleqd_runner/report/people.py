@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Self
 
 from cycleqd.report import Individual, Report
+from cycleqd_runner.report.formats import PERCENT
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ class People:
         known = self.by_id.get(individual)
         if known and known.scores:
             pairs = zip(self.tasks, known.scores, strict=False)
-            scores = ", ".join(f"{task} {100 * score:.0f} %" for task, score in pairs)
-            lines.append(f"{scores}; mean {100 * fmean(known.scores):.0f} %" if len(known.scores) > 1 else scores)
+            scores = ", ".join(f"{task} {100 * score:.0f}{PERCENT}" for task, score in pairs)
+            lines.append(
+                f"{scores}; mean {100 * fmean(known.scores):.0f}{PERCENT}" if len(known.scores) > 1 else scores
+            )
         elif known:
             lines.append("no complete scores")
         parents = self.parents(individual)

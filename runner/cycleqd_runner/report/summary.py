@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cycleqd.report import OWN_EXPERTS, Change, Difference, Interval, Report
-from cycleqd_runner.report.formats import listed, percent
+from cycleqd_runner.report.formats import PERCENT, listed, percent
 
 MANY_TASKS = 6
 """From so many tasks on, the summary names the best and the worst kept one only."""
@@ -63,7 +63,7 @@ def reached(report: Report) -> str:
     told = list(kept)
     if len(kept) >= MANY_TASKS:
         told = [min(kept, key=lambda task: kept[task]), max(kept, key=lambda task: kept[task])]
-    shares = listed([f"{percent(kept[task], 0)} % on {task}" for task in told])
+    shares = listed([f"{percent(kept[task], 0)}{PERCENT} on {task}" for task in told])
     between = "between " if len(told) < len(kept) else ""
     return f"Of what each task's own expert scores, it reaches {between}{shares}."
 

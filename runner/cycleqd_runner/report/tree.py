@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cycleqd_runner.report.ancestry import ancestry
+from cycleqd_runner.report.formats import PERCENT
 from cycleqd_runner.report.people import People
 
 MAX_CHILDREN = 40
 """Children in one drawing: more cannot be read."""
-NODE = (96.0, 38.0)
+NODE = (100.0, 38.0)
 """Width and height of a node, in SVG units."""
-GAP = 14.0
+GAP = 10.0
 WAYPOINT = 12.0
 """Width that a line takes in a row it crosses."""
 ROW = 74.0
@@ -192,7 +193,9 @@ def _node(people: People, weights: Mapping[int, float], omitted: int, place: Pla
     who, row = place
     left, top = centre - NODE[0] / 2, row * ROW
     if who == BLEND:
-        members = "\n".join(f"{100 * share:.0f} % {people.name(member)}" for member, share in sorted(weights.items()))
+        members = "\n".join(
+            f"{100 * share:.0f}{PERCENT} {people.name(member)}" for member, share in sorted(weights.items())
+        )
         count = f"{len(weights)} member{'' if len(weights) == 1 else 's'}"
         return Node(None, "blend", left, top, "merged", count, f"the merged model\n{members}")
     if who == OMITTED:
@@ -200,7 +203,7 @@ def _node(people: People, weights: Mapping[int, float], omitted: int, place: Pla
         return Node(None, "omitted", left, top, f"+ {omitted}", "not drawn", text)
     text = people.describe(who)
     if who in weights:
-        text += f"\n{100 * weights[who]:.0f} % of the merged model"
+        text += f"\n{100 * weights[who]:.0f}{PERCENT} of the merged model"
     if people.is_expert(who):
         return Node(who, "expert", left, top, people.name(who), "expert", text)
     known = people.by_id.get(who)

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trustme
@@ -45,6 +46,29 @@ def with_a_strange_certificate(connection: socket.socket) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     context.wrap_socket(connection, server_side=True).close()
+
+
+def test_nothing_follows_the_body_that_a_server_might_not_wait_for(tmp_path: Path) -> None:
+    """versitygw answers, and closes, before the chunk with a checksum has come, if it need not know the body."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    heads: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            heads.append(secure.recv(65536).partition(b"\r\n\r\n")[0].lower())
+            secure.sendall(b"HTTP/1.1 412 Precondition Failed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    with listening(refuse) as url:
+        bundle = str(tmp_path / "ca.pem")
+        credentials = Credentials("key", "secret", endpoint_url=url, region="us-east-1", ca_bundle=bundle)
+        assert open_store("s3://bucket/run", credentials).put_once("taken", b"data") is False
+    (head,) = heads
+    assert b"content-length: 4" in head
+    assert b"trailer" not in head
+    assert b"chunked" not in head
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ def test_what_children_had_cost_stands_below_their_number() -> None:
     assert len({tuple(tick.at for tick in row) for row in panel.x_rows}) == 1
 
 
+def test_short_runs_count_whole_children() -> None:
+    report = demo_report(2).model_copy(update={"progress": (point(0, 0.0), point(12, 0.6))})
+    assert [tick.text for tick in panels(report)[0].x_rows[0]] == ["0", "5", "10"]
+
+
 @pytest.mark.parametrize("progress", [(point(0, 0.0),), (point(7, 0.3),), (point(0, 0.0), point(1, 0.0))])
 def test_short_runs_have_curves_too(progress: tuple[Progress, ...]) -> None:
     for panel in panels(demo_report(2).model_copy(update={"progress": progress})):

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cycleqd.report import OWN_EXPERTS, ArchiveView, Candidate, Change, Cost, Difference, Individual, Report
+from cycleqd_runner.report.formats import PERCENT
 from cycleqd_runner.report.html import BEST, render
 from cycleqd_runner.report.people import People
 from tests.runner.report.support import SKILLS, demo_report, empty_report, interval
@@ -167,8 +168,8 @@ def test_every_occupied_cell_says_who_is_there(n_tasks: int) -> None:
     child = next(member for _, member in report.archives[0].cells if member >= n_tasks)
     known = report.individuals[child]
     assert known.scores
-    scores = ", ".join(f"{task} {100 * score:.0f} %" for task, score in zip(SKILLS, known.scores, strict=False))
-    mean = f"mean {100 * sum(known.scores) / n_tasks:.0f} %"
+    scores = ", ".join(f"{task} {100 * score:.0f}{PERCENT}" for task, score in zip(SKILLS, known.scores, strict=False))
+    mean = f"mean {100 * sum(known.scores) / n_tasks:.0f}{PERCENT}"
     name = " and ".join(report.experts[who] if who < n_tasks else f"child {who}" for who in known.parents)
     text, parents = elites[child]
     assert text == f"child {child} (Paper for {SKILLS[known.active_task or 0]})\n{scores}; {mean}\nfrom {name}"

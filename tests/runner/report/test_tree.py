@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cycleqd.report import Individual
 from cycleqd_runner.report.ancestry import ancestry
+from cycleqd_runner.report.formats import PERCENT
 from cycleqd_runner.report.people import People
 from cycleqd_runner.report.tree import MAX_CHILDREN, NODE, Node, lineage_tree
 from tests.runner.report.support import demo_report
@@ -108,8 +109,8 @@ def test_a_blend_of_experts_is_two_rows() -> None:
 def test_the_members_are_told_with_their_shares() -> None:
     tree = lineage_tree(people_of({2: (0, 1)}), {2: 0.75, 0: 0.25})
     (blend,) = (node for node in tree.nodes if node.kind == "blend")
-    assert blend.text == "the merged model\n25 % a\n75 % child 2"
+    assert blend.text == f"the merged model\n25{PERCENT} a\n75{PERCENT} child 2"
     assert (
         by_who(tree.nodes)[2].text
-        == "child 2 (Paper for sql)\nno complete scores\nfrom a and b\n75 % of the merged model"
+        == f"child 2 (Paper for sql)\nno complete scores\nfrom a and b\n75{PERCENT} of the merged model"
     )

@@ -1,0 +1,43 @@
+"""Every manifest below examples/ in a real API server: accepted, and without a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cycleqd.api import GROUP
+from cycleqd.crd import COPIES
+from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Kubectl:
+    return connect()
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    install_definition(kubectl, ROOT / next(iter(COPIES)))
+    with throwaway_namespace(kubectl) as name:
+        yield name
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("examples/*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_the_api_server_accepts_the_example(kubectl: Kubectl, namespace: str, path: Path) -> None:
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    groups = {document["apiVersion"].rpartition("/")[0] for document in documents}
+    known = kubectl.must("api-resources", "--output=name")
+    missing = {group for group in groups if group not in ("", GROUP) and group not in known}
+    if missing:
+        pytest.skip(f"the cluster does not know {', '.join(sorted(missing))}: {path.name} was not offered")
+    assert kubectl.apply(documents, namespace, "--dry-run=server") == (True, "")
