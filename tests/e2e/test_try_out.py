@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cycleqd import keys
-from cycleqd.store import ObjectStore, open_store
-from cycleqd.store.contract import Credentials
 from tests.charts.helm import CHART, helm, settings
 from tests.e2e.checker import check
 from tests.e2e.cluster import connect, throwaway_namespace
@@ -44,23 +41,12 @@ IMAGE_VALUES = {
 }
 
 
-@dataclass(frozen=True)
 class TryOutRun(Run):
-    """A run that lies below the chart's storage root.
-
-    Attributes:
-        credentials: of the try-out store, as it is reached from this machine.
-    """
-
-    credentials: Credentials
+    """A run that lies below the chart's storage root."""
 
     @property
     def uri(self) -> str:
         return f"s3://cycleqd/runs/{self.name}"
-
-    @property
-    def store(self) -> ObjectStore:
-        return open_store(self.uri, self.credentials)
 
 
 @pytest.fixture
@@ -73,14 +59,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield Site(kubectl, namespace, namespace)
 
 
-def test_a_newcomer_comes_to_a_model_and_goes_again(site: Site, request: pytest.FixtureRequest) -> None:
+def test_a_newcomer_comes_to_a_model_and_goes_again(
+    site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(site)
     site.operator_ready()
     told = helm("test", RELEASE, "--namespace", site.system, "--logs", seconds=300)
     assert "can be written, and honours If-None-Match" in told
 
     with site.kubectl.forward(f"service/{STORE}", STORE_PORT, site.system) as address:
-        run = TryOutRun(site, "quickstart", quickstart(edits=SMALLER), credentials(site, address))
+        for name, value in credentials(site, address).items():
+            monkeypatch.setenv(name, value)
+        run = TryOutRun(site, "quickstart", quickstart(edits=SMALLER))
         with explained(request.node, [run]):
             run.apply()
             run.reach("a child", lambda: run.children() > 0, seconds=PATIENCE_SECONDS)
@@ -121,11 +111,11 @@ def upgrade(site: Site) -> None:
     site.kubectl.wait("job", f"{STORE}-setup-2", "condition=Complete", site.system, seconds=180)
 
 
-def credentials(site: Site, address: str) -> Credentials:
-    """Return what opens the try-out store from this machine, out of the Secret that the chart made."""
+def credentials(site: Site, address: str) -> dict[str, str]:
+    """Return the environment in which this machine reaches the try-out store, out of the Secret that the chart made."""
     secret = site.kubectl.get("secret", STORE, site.namespace)["data"]
-    key, password = (b64decode(secret[name]).decode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-    return Credentials(key, password, endpoint_url=f"http://{address}", region="us-east-1")
+    found = {name: b64decode(secret[name]).decode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return {**found, "AWS_ENDPOINT_URL_S3": f"http://{address}", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def uids(objects: list[dict[str, Any]]) -> set[str]:
