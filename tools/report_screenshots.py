@@ -60,8 +60,8 @@ def show(page: Page, first: str, last: str) -> bytes:
     if start is None or end is None:
         raise SystemExit(f"The page shows no {first} or no {last}: take the report of a finished run.")
     left, top = max(0, start["x"] - MARGIN), max(0, start["y"] - MARGIN)
-    size = {"width": start["width"] + 2 * MARGIN, "height": end["y"] + end["height"] - top + MARGIN}
-    return page.screenshot(clip={"x": left, "y": top, **size})
+    width, height = start["width"] + 2 * MARGIN, end["y"] + end["height"] - top + MARGIN
+    return page.screenshot(clip={"x": left, "y": top, "width": width, "height": height})
 
 
 if __name__ == "__main__":
