@@ -25,6 +25,9 @@ EPILOG = """Examples:
 - `cycleqd list -n research -o json` for scripts
 """
 
+UNCUT = 1000
+"""Columns; as with kubectl, a line is as long as its names are, and a narrow terminal wraps it."""
+
 
 class ListedRun(Record):
     """A run as the operator told it last."""
@@ -55,7 +58,7 @@ def list_runs(
     if output != "table":
         write_records(found, output)
     elif found:
-        Console().print(_table(found, datetime.now(UTC), everywhere=everywhere))
+        Console(width=UNCUT).print(_table(found, datetime.now(UTC), everywhere=everywhere))
     else:
         place = "" if everywhere else f" in the namespace {cluster.namespace}"
         complain(f"There are no runs{place} of the cluster {cluster.context}.")

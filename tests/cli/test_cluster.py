@@ -49,6 +49,7 @@ def test_list_shows_the_runs_of_the_namespace_or_of_all(api_server: ApiServer) -
     assert lines[0].split() == ["name", "state", "children", "coverage", "best", "running", "age"]
     assert lines[1].split()[:4] == ["tiny", "Breeding", "4/10", "12.5"]
     assert lines[2].split()[:2] == ["young", "Pending"]
+    assert lines == cycleqd("list", COLUMNS="20").stdout.splitlines(), "names are never cut"
     assert "research" in cycleqd("list", "-A").stdout
     found = json.loads(cycleqd("list", "-o", "json").stdout)
     assert [(run["name"], run["best"]) for run in found] == [("tiny", 0.5), ("young", None)]
