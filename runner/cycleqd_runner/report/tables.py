@@ -32,9 +32,9 @@ def interval_text(interval: Interval) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """Return ``+4.2 [+1.0, +7.3] points over average``."""
+    """Return ``+4.2 [+1.0, +7.3] points against average``."""
     points = [f"{100 * value:+.1f}" for value in (difference.mean, difference.low, difference.high)]
-    return f"{points[0]} [{points[1]}, {points[2]}] points over {difference.against}"
+    return f"{points[0]} [{points[1]}, {points[2]}] points against {difference.against}"
 
 
 def _verdict(report: Report) -> Text:

@@ -29,8 +29,8 @@ def test_every_model_has_a_line_with_all_its_scores() -> None:
 
 def test_verdicts_and_choice_stand_below() -> None:
     text = shown(demo_report(3))
-    assert "points over sql-expert" in text
-    assert "points over average" in text
+    assert "points against sql-expert" in text
+    assert "points against average" in text
     assert "chosen on validation: greedy-1" in text
 
 
@@ -55,4 +55,4 @@ def test_interval_text(mean: float, half: float, expected: str) -> None:
 
 def test_difference_text() -> None:
     difference = Difference(against="average", mean=0.042, low=-0.01, high=0.073)
-    assert difference_text(difference) == "+4.2 [-1.0, +7.3] points over average"
+    assert difference_text(difference) == "+4.2 [-1.0, +7.3] points against average"
