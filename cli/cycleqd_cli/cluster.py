@@ -12,6 +12,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Self
 
 from yaml import YAMLError
@@ -213,7 +214,7 @@ class Cluster:
         )
         with self._answering():
             response = self.api.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds))
-            if response.status < 400:  # noqa: PLR2004 - HTTP
+            if response.status < HTTPStatus.BAD_REQUEST:
                 return response
             answer = response.read()
         raise self._refusal(response.status, answer, what)
@@ -235,15 +236,15 @@ class Cluster:
             message = str(json.loads(answer)["message"])
         except (ValueError, KeyError, TypeError):
             message = answer.decode(errors="replace")[:200]
-        if status == 401:  # noqa: PLR2004 - HTTP
+        if status == HTTPStatus.UNAUTHORIZED:
             return AccessDenied(
                 f"The cluster {self.context} does not know you ({message}): renew the credentials in the kubeconfig."
             )
-        if status == 403:  # noqa: PLR2004 - HTTP
+        if status == HTTPStatus.FORBIDDEN:
             return AccessDenied(f"You may not {what} of {self.context}: {message}.")
-        if status == 404:  # noqa: PLR2004 - HTTP
+        if status == HTTPStatus.NOT_FOUND:
             return Gone(f"The cluster {self.context} could not {what}: {message}.")
-        if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return ClusterUnreachable(f"The cluster {self.context} could not {what} ({status}: {message}).")
         return Refused(f"The cluster {self.context} refused to {what}: {message}.")
 

@@ -1,6 +1,6 @@
 """The cluster in ``KUBECONFIG``, through the real ``kubectl``: what users type is what is tested.
 
-Any cluster will do whose user may install definitions and make namespaces. Fixtures are the test files' own.
+Any cluster will do whose user may install definitions and make namespaces. conftest.py has what files share.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
+from cycleqd.api import GROUP
+from cycleqd.crd import COPIES, PLURAL
+
 Manifest = dict[str, Any]
+
+DEFINITION = Path(__file__).parents[2] / next(iter(COPIES))
 
 REQUEST_SECONDS = 60.0
 """Beyond this, kubectl is stuck."""
@@ -122,15 +127,14 @@ def connect() -> Kubectl:
     return Kubectl()
 
 
-def install_definition(kubectl: Kubectl, path: Path) -> None:
-    """Apply the CustomResourceDefinition in ``path`` and wait until the API server serves it.
+def install_definition(kubectl: Kubectl) -> None:
+    """Apply the project's CustomResourceDefinition and wait until the API server serves it.
 
     It stays behind: other tests, or people, may have runs of it.
     """
     # Server-side: the annotation of a client-side apply may not be as long as the definition.
-    kubectl.must("apply", "--server-side", "--force-conflicts", "--filename", str(path))
-    name = yaml.safe_load(path.read_text(encoding="utf-8"))["metadata"]["name"]
-    kubectl.wait("crd", name, "condition=Established")
+    kubectl.must("apply", "--server-side", "--force-conflicts", "--filename", str(DEFINITION))
+    kubectl.wait("crd", f"{PLURAL}.{GROUP}", "condition=Established")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
 from tests.e2e.diagnosis import explained
 from tests.e2e.scene import Scene
 from tests.e2e.world import World, build_world
@@ -45,6 +46,20 @@ def _turn(item: pytest.Item) -> int:
 
 def _is_together(item: pytest.Item) -> bool:
     return item.get_closest_marker("together") is not None
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    """The cluster."""
+    return connect()
+
+
+@pytest.fixture(scope="module")
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace of a cluster that knows what a run is; it goes when the module is done."""
+    install_definition(kubectl)
+    with throwaway_namespace(kubectl) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from cycleqd.crd import COPIES
 from tests.charts.combinations import COMBINATIONS
 from tests.charts.helm import CHART, helm, render, settings
-from tests.e2e.cluster import Kubectl, Manifest, connect, install_definition, throwaway_namespace
+from tests.e2e.cluster import Kubectl, Manifest, install_definition, throwaway_namespace
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def kubectl() -> Kubectl:
-    return connect()
-
-
-@pytest.fixture(scope="module")
 def namespace(kubectl: Kubectl) -> Iterator[str]:
     """A namespace where pods below restricted Pod Security make kubectl warn."""
-    install_definition(kubectl, Path(__file__).parents[2] / next(iter(COPIES)))
+    install_definition(kubectl)
     with throwaway_namespace(kubectl, {"pod-security.kubernetes.io/warn": "restricted"}) as name:
         for account in ("evolve-cycleqd", "mine", "robot"):
             # A pod without a Deployment, as helm test makes one, is refused while its account is not there.

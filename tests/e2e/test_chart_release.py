@@ -7,11 +7,9 @@ import time
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from cycleqd.crd import COPIES
 from tests.charts.helm import CHART, HelmRefused, helm, settings
 from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
 
@@ -60,7 +58,7 @@ def release() -> Iterator[Release]:
     missing = [name for name in IMAGES.values() if not os.environ.get(name)]
     if missing:
         pytest.skip(f"not set: {', '.join(missing)}, the images of the operator and of versitygw")
-    install_definition(kubectl, Path(__file__).parents[2] / next(iter(COPIES)))
+    install_definition(kubectl)
     with throwaway_namespace(kubectl, RESTRICTED) as namespace, throwaway_namespace(kubectl) as runs:
         made = Release(kubectl, namespace, runs)
         images = []

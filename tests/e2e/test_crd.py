@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from cycleqd.api import CycleQDRun
-from cycleqd.crd import COPIES
-from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
+from tests.e2e.cluster import Kubectl
 from tests.e2e.manifests import BAD, GOOD, ONLY_ON_CLUSTERS, Edits, edited, largest, minimal
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 RUNS = "cycleqdruns.cycleqd.dev"
-
-
-@pytest.fixture(scope="module")
-def kubectl() -> Kubectl:
-    return connect()
-
-
-@pytest.fixture(scope="module")
-def namespace(kubectl: Kubectl) -> Iterator[str]:
-    install_definition(kubectl, ROOT / next(iter(COPIES)))
-    with throwaway_namespace(kubectl) as name:
-        yield name
 
 
 def _without_empty(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,11 @@ import pytest
 import yaml
 
 from cycleqd.api import GROUP
-from cycleqd.crd import COPIES
-from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
+from tests.e2e.cluster import Kubectl
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def kubectl() -> Kubectl:
-    return connect()
-
-
-@pytest.fixture(scope="module")
-def namespace(kubectl: Kubectl) -> Iterator[str]:
-    install_definition(kubectl, ROOT / next(iter(COPIES)))
-    with throwaway_namespace(kubectl) as name:
-        yield name
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cycleqd.api import RunSpec
 from cycleqd.plan import Work
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.jobs import is_ours
-from tests.e2e.cluster import Kubectl, connect, throwaway_namespace
+from tests.e2e.cluster import Kubectl, throwaway_namespace
 from tests.operator.manifests import BLOCK, WORK, job, maximal_spec, pod, spec
 from tests.operator.pod_security import violations
 
@@ -27,11 +27,6 @@ SPECS = {
     "largest": maximal_spec(),
     "strict": spec(search={"strict": True}, workers={"modelCacheClaimName": "models", "sharedMemoryMebibytes": 0}),
 }
-
-
-@pytest.fixture(scope="module")
-def kubectl() -> Kubectl:
-    return connect()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ import boto3
 import yaml
 from botocore.exceptions import ClientError
 
-from cycleqd.crd import COPIES
 from cycleqd.store import open_store
 from tests.e2e.cluster import Kubectl, KubectlFailed, connect, install_definition, throwaway_namespace
 from tests.e2e.outside import Outside, given
@@ -84,7 +83,7 @@ class World(Site):
 def build_world() -> Iterator[World]:
     """Install everything, and remove it in the end."""
     kubectl, outside = connect(), given()
-    install_definition(kubectl, ROOT / next(iter(COPIES)))
+    install_definition(kubectl)
     with (
         tempfile.TemporaryDirectory(prefix="cycleqd-e2e-") as folder,
         throwaway_namespace(kubectl, RESTRICTED) as system,
