@@ -28,8 +28,9 @@ RUNS = "cycleqdruns.cycleqd.dev"
 RUN_LABEL = "cycleqd.dev/run"
 POLL_SECONDS = 0.7
 """Between two looks; kubectl takes a tenth of a second of processor each time."""
-PATIENCE_SECONDS = 420
-"""For anything that workers have to do; several scenarios share the node."""
+PATIENCE_SECONDS = 1200
+"""For anything that workers have to do. Several scenarios share the node, and a worker begins with loading torch: that
+alone takes two minutes beside three others on two slow cores, and a whole run starts six workers in turn."""
 
 Document = dict[str, Any]
 

@@ -13,7 +13,7 @@ import pytest
 from cycleqd import keys
 from tests.e2e.scene import Scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 SCRIPTS = Path(sys.executable).parent
 """Where cycleqd, kubectl-cycleqd and kubectl_complete-cycleqd are installed."""

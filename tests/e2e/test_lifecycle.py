@@ -10,7 +10,7 @@ from cycleqd import keys
 from tests.e2e.checker import check
 from tests.e2e.scene import Scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 SUSPEND_SECONDS = 30
 """From the change of the spec to the last pod's end."""

@@ -18,7 +18,7 @@ from tests.monitoring.boards import queries
 from tests.monitoring.monitors import scrape_config, targets
 from tests.monitoring.prometheus import prometheus
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 FOUND_SECONDS = 90
 """From the Service's creation to its EndpointSlice."""

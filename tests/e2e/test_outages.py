@@ -12,7 +12,7 @@ from tests.e2e.checker import check
 from tests.e2e.outside import Switch
 from tests.e2e.scene import Scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 
 OUTAGE_SECONDS = 60
 TWO_WORKERS = {"spec.search.children": 16, "spec.workers.parallelism": 2, "spec.workers.childrenPerJob": 4}

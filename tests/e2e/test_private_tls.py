@@ -16,7 +16,7 @@ from tests.e2e.tiny import EXPERTS, Tiny
 from tests.e2e.tls_store import BUCKET, TlsStore, serve
 from tests.e2e.world import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 EXAMPLE = ROOT / "examples" / "private-s3-tls"
 CHILDREN = 3

@@ -23,7 +23,7 @@ from tests.e2e.scene import Scene
 from tests.e2e.world import ROOT
 from tests.runner.runs import finish, results_of, start_run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together(long=True), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together(long=True), pytest.mark.timeout(3000)]
 
 BUCKET = "s3://cycleqd"
 """Of the manifest; the test has one of its own."""
@@ -46,10 +46,10 @@ def test_the_quickstart_on_the_cluster_gives_the_bits_of_the_local_run(scene: Sc
     local = scene.folder / "local.yaml"
     local.write_text(yaml.safe_dump(here), encoding="utf-8")
     process = start_run(local)
-    printed = finish(process, seconds=900)
+    printed = finish(process, seconds=1500)
     assert process.returncode == 0, printed
 
-    run.reach_state("Succeeded", seconds=900)
+    run.reach_state("Succeeded", seconds=1500)
     there = check(run)
     assert {individual: result.repeatable() for individual, result in there.items()} == {
         individual: result.repeatable() for individual, result in results_of(local).items()

@@ -12,7 +12,7 @@ from tests.e2e.cluster import KubectlFailed
 from tests.e2e.scene import Run, Scene
 from tests.e2e.world import make_bucket
 
-pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 FIRST_CHILD = 2
 FEW = {"spec.search.children": 3}
