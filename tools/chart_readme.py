@@ -5,7 +5,6 @@ Names, descriptions and what is allowed come from values.schema.json, defaults f
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from generated import write_or_check
 
 CHART = Path(__file__).parents[1] / "charts" / "cycleqd"
 PAGE = CHART / "README.md"
@@ -58,20 +58,6 @@ class Field(NamedTuple):
     default: object
 
 
-def main() -> int:
-    """Write the page, or compare it. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the page is not current")
-    page = render()
-    if not parser.parse_args().check:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE} is not what the chart's schema and values say: run `make docs` and commit it.", file=sys.stderr)
-    return 1
-
-
 def render() -> str:
     """Return the page as Markdown: a table of what is in no group, and one of each group."""
     whole = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -111,4 +97,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render, __doc__, "the chart's schema and values say"))

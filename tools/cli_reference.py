@@ -5,10 +5,11 @@ typer writes the commands' part: what the page says is what ``--help`` says.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+from generated import write_or_check
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 COMMAND = ("-m", "typer", "cycleqd_cli", "utils", "docs", "--name", "cycleqd", "--title", "Commands")
@@ -37,20 +38,6 @@ This page is generated from the command's own help by `make docs`; CI checks tha
 """
 
 
-def main() -> int:
-    """Write the page, or compare it. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the page is not current")
-    page = render()
-    if not parser.parse_args().check:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE} is not what the command says: run `make docs` and commit it.", file=sys.stderr)
-    return 1
-
-
 def render() -> str:
     """Return the page as Markdown."""
     told = subprocess.run([sys.executable, *COMMAND], capture_output=True, text=True, check=True)
@@ -58,4 +45,4 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render, __doc__, "the command says"))

@@ -5,7 +5,6 @@ Every field's description, type and default come from the models, so the page ca
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from generated import write_or_check
 
 from cycleqd.api import CycleQDRun
 from cycleqd.identity import IMMUTABLE
@@ -52,20 +52,6 @@ FIXED = {"search": "Fixed once the run has begun, except `children`."}
 """Where part of a fixed field may change."""
 
 Schema = dict[str, Any]
-
-
-def main() -> int:
-    """Write the page, or compare it. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the page is not current")
-    page = render()
-    if not parser.parse_args().check:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE} is not what the models say: run `make docs` and commit it.", file=sys.stderr)
-    return 1
 
 
 def render() -> str:
@@ -180,4 +166,4 @@ def _paragraph(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render, __doc__, "the models say"))

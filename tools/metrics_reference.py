@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from generated import write_or_check
 from prometheus_client.core import Metric
 
 from cycleqd_operator.metrics import Metrics
@@ -67,20 +67,6 @@ EXPRESSIONS = """\
 | GPU hours that results took | `cycleqd_run_gpu_seconds_total / 3600` |
 | tokens generated a second | `rate(cycleqd_run_answer_tokens_total[1h])` |
 """
-
-
-def main() -> int:
-    """Write the page, or compare it. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the page is not current")
-    page = render()
-    if not parser.parse_args().check:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE} is not what code, rules and dashboards say: run `make docs` and commit it.", file=sys.stderr)
-    return 1
 
 
 def render() -> str:
@@ -146,4 +132,4 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, render, __doc__, "code, rules and dashboards say"))
