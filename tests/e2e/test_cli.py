@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from tests.e2e.scene import Scene
+from tests.e2e.scene import PATIENCE_SECONDS, Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
@@ -24,7 +24,13 @@ def _do(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "AWS_EC2_METADATA_DISABLED": "true"}
     return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        command,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 
