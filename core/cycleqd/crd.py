@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from cycleqd.api.run import GROUP, KIND, RESERVED_NAMES, VERSION, CycleQDRun
+from cycleqd.api.search import Grid
 from cycleqd.structural import INT64_MAX, LIST_KEYS, Schema, cel_rule, structural
 
 PLURAL = "cycleqdruns"
@@ -49,6 +50,13 @@ def most_bins(n_tasks: int) -> int:
     return max(bins for bins in range(1, 1001) if bins ** (n_tasks - 1) <= INT64_MAX)
 
 
+COUNTABLE = (
+    # CEL has no powers: a list of limits, for 2, 3, ... tasks.
+    "self.search.archive.type != 'Grid' || "
+    f"(has(self.search.archive.bins) ? self.search.archive.bins : {Grid().bins}) <= "
+    f"{[most_bins(n) for n in range(2, MOST_EXPERTS + 1)]}[self.tasks.size() - 2]"
+)
+
 SPEC_RULES = (
     ("self.tasks.all(t, self.experts.exists(e, e.name == t.expert))", "every task must name one of spec.experts"),
     ("self.experts.all(e, self.tasks.exists_one(t, t.expert == e.name))", "give every expert exactly one task"),
@@ -57,9 +65,8 @@ SPEC_RULES = (
         "search.fixedTask is an index into tasks",
     ),
     (
-        # CEL has no powers: a list of limits, for 2, 3, ... tasks.
-        f"self.search.archive.bins <= {[most_bins(n) for n in range(2, MOST_EXPERTS + 1)]}[self.tasks.size() - 2]",
-        "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer bins",
+        COUNTABLE,
+        "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer, or another type",
     ),
     (
         # Laptops may keep a run in any folder; the operator sees no worker's folder.

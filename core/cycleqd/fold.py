@@ -7,17 +7,20 @@ experts first. Reading results is :mod:`cycleqd.log`'s job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from cycleqd.api.search import Archive as Grid
-from cycleqd.archive import Archive, empty_archives
-from cycleqd.limits import axis_limits
+from cycleqd.api.search import ArchiveType
+from cycleqd.archive import Archive
+from cycleqd.archives import archives_of, compares_items
 from cycleqd.records import Result
+
+RIGHT = 0.5
+"""Least score of an item that counts as right where outcomes are compared item by item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Entry:
         gpus: that the worker held.
         prompt_tokens: read, over all items.
         answer_tokens: generated, over all items.
+        items: per task, a ``1`` or ``0`` an item: whether it was right; only where archives compare items.
     """
 
     id: int
@@ -43,10 +47,16 @@ class Entry:
     gpus: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    items: tuple[str, ...] = ()
 
 
-def entry_of(result: Result) -> Entry:
-    """Return what the fold needs of a result."""
+def entry_of(result: Result, *, items: bool = False) -> Entry:
+    """Return what the fold needs of a result.
+
+    Args:
+        result: as it is stored.
+        items: whether archives compare outcomes item by item (:func:`cycleqd.archives.compares_items`).
+    """
     complete = not any(evaluation.unscored for evaluation in result.evaluations)
     prompt_tokens, answer_tokens = result.tokens
     return Entry(
@@ -58,6 +68,15 @@ def entry_of(result: Result) -> Entry:
         gpus=result.gpus,
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
+        items=_items(result) if items and complete else (),
+    )
+
+
+def _items(result: Result) -> tuple[str, ...]:
+    """Return per task which items were right: those that were answered well at least as often as not."""
+    return tuple(
+        "".join("1" if outcome.score is not None and outcome.score >= RIGHT else "0" for outcome in task.outcomes)
+        for task in result.evaluations
     )
 
 
@@ -69,30 +88,28 @@ class Population:
         ids: (n,) ascending.
         scores: (n, n_tasks) in [0, 1], means over each individual's evaluations.
         n_experts: how many of the ids belong to experts.
-        grid: of the archives.
+        settings: of the archives.
+        items: per task (n, n_items), which items were right at an individual's first evaluation that has scores; empty
+            where archives do not compare items.
     """
 
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     n_experts: int
-    grid: Grid
+    settings: ArchiveType
+    items: tuple[npt.NDArray[np.bool_], ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Whether all experts have scores: they set the limits of the archives."""
+        """Whether all experts have scores: they are the first in every archive, and set its limits."""
         return bool(np.array_equal(self.ids[: self.n_experts], np.arange(self.n_experts)))
-
-    @cached_property
-    def limits(self) -> npt.NDArray[np.float64]:
-        """(n_tasks, 2) limits of the axes. Only when :attr:`ready`."""
-        return axis_limits(self.scores[: self.n_experts], self.grid)
 
     @cached_property
     def archives(self) -> tuple[Archive, ...]:
         """One archive per task, or none before all experts have scores."""
         if not self.ready:
             return ()
-        return tuple(archive.admit(self.ids, self.scores) for archive in empty_archives(self.limits, self.grid))
+        return archives_of(self.settings, self.ids, self.scores, self.n_experts, self.items)
 
     @property
     def coverage(self) -> float:
@@ -102,17 +119,25 @@ class Population:
     def first(self, count: int) -> Population:
         """Return the population as it would be without the ids from ``count`` on."""
         keep = self.ids < count
-        return Population(self.ids[keep], self.scores[keep], self.n_experts, self.grid)
+        items = tuple(table[keep] for table in self.items)
+        return Population(self.ids[keep], self.scores[keep], self.n_experts, self.settings, items)
 
 
-def fold(entries: Iterable[Entry], n_experts: int, grid: Grid) -> Population:
+def fold(entries: Iterable[Entry], n_experts: int, settings: ArchiveType) -> Population:
     """Return the population of a set of results; duplicates change nothing."""
-    unique = {(entry.id, entry.evaluation): entry.scores for entry in entries}
-    scored = [(individual, scores) for (individual, _), scores in sorted(unique.items()) if scores is not None]
+    unique = {(entry.id, entry.evaluation): entry for entry in entries}
+    scored = [entry for _, entry in sorted(unique.items()) if entry.scores is not None]
     if not scored:
-        return Population(np.empty(0, np.int64), np.empty((0, 0)), n_experts, grid)
-    everyone = np.array([individual for individual, _ in scored], np.int64)
-    table = np.array([scores for _, scores in scored], np.float64)
+        return Population(np.empty(0, np.int64), np.empty((0, 0)), n_experts, settings)
+    everyone = np.array([entry.id for entry in scored], np.int64)
+    table = np.array([entry.scores for entry in scored], np.float64)
     ids, starts, evaluations = np.unique(everyone, return_index=True, return_counts=True)
     means = np.add.reduceat(table, starts, axis=0) / evaluations[:, None]
-    return Population(ids, means, n_experts, grid)
+    items = _items_of([scored[start] for start in starts]) if compares_items(settings) else ()
+    return Population(ids, means, n_experts, settings, items)
+
+
+def _items_of(individuals: Sequence[Entry]) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Return per task (n, n_items) which items were right, of individuals that were asked the same ones."""
+    columns = zip(*(entry.items for entry in individuals), strict=True)
+    return tuple(np.array([np.frombuffer(own.encode(), np.uint8) == ord("1") for own in column]) for column in columns)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from cycleqd import __version__, keys
+from cycleqd.archives import compares_items
 from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
 from cycleqd.identity import read_identity, read_spec
@@ -44,7 +45,7 @@ class Session:
         self.identity = read_identity(store)
         self.spec = read_spec(store)
         refuse_unsupported(self.spec)
-        self.log = ResultLog(store)
+        self.log = ResultLog(store, items=compares_items(self.spec.search.archive))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)
 

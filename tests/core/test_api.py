@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from cycleqd.api import CycleQDRun, RunSpec
-from cycleqd.api.search import EliteSampling, PaperEmitter, SvdMutation
+from cycleqd.api.search import EliteSampling, Grid, PaperEmitter, SvdMutation
 from tests.core.support import run_spec, spec_dict
 
 DESIGN_EXAMPLE = """
@@ -159,6 +159,13 @@ def test_archives_must_stay_countable() -> None:
     with pytest.raises(ValidationError, match="more cells than 64 bits can count: use fewer bins"):
         run_spec(18)
     run_spec(18, search={"archive": {"bins": 4}})
+    run_spec(18, search={"archive": {"type": "Cvt"}})
+
+
+@pytest.mark.parametrize("archive", [{}, {"bins": 3, "upperFactor": 2}, {"type": "Grid", "bins": 3}])
+def test_an_archive_without_a_type_is_a_grid(archive: dict[str, Any]) -> None:
+    read = run_spec(3, search={"archive": archive}).search.archive
+    assert read == Grid.model_validate(archive)
 
 
 def test_values_are_frozen() -> None:

@@ -7,6 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_camel
 
+DEFAULT_TYPE = "defaultType"
+"""Keyword in the JSON schema of a union: the ``type`` of values that name none."""
+
 
 class ApiModel(BaseModel):
     """A frozen piece of the manifest: snake_case in Python, camelCase in YAML."""
