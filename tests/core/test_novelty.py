@@ -33,7 +33,9 @@ def by_hand(scores: Scores, task: int, size: int, neighbours: int) -> dict[int, 
 
 
 # Eighths: many ties in quality and in distance. Sums of few of them differ in their last bits at most.
-populations = st.lists(st.tuples(*[st.integers(0, 8).map(lambda n: n / 8)] * 3), min_size=1, max_size=40).map(np.array)
+populations: st.SearchStrategy[Scores] = st.lists(
+    st.tuples(*[st.integers(0, 8).map(lambda n: n / 8)] * 3), min_size=1, max_size=40
+).map(np.array)
 
 
 @given(scores=populations, task=st.integers(0, 2), size=st.integers(1, 20), neighbours=st.integers(1, 6))

@@ -64,7 +64,8 @@ def test_pyribs_puts_everybody_where_we_do(task: int) -> None:
 def test_axes_count_alike_whatever_their_limits() -> None:
     archive = CvtArchive.empty(0, LIMITS, 10)
     scores = np.array([[0.5, 0.0, 0.2, 0.3], [0.5, 0.25, 0.5, 0.65], [0.5, 0.5, 0.8, 1.0], [0.5, 1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(archive.places_of(scores), [[0, 0, 0], [0.5, 0.5, 0.5], [1, 1, 1], [1, 0, 0]])
+    expected = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [1, 1, 1], [1, 0, 0]])
+    np.testing.assert_allclose(archive.places_of(scores), expected, atol=1e-12)
 
 
 def test_an_axis_without_extent_tells_nobody_apart() -> None:

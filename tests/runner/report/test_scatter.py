@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from cycleqd_runner.report.scatter import extent, scatters
 from tests.runner.report.support import demo_report
 from tests.runner.report.test_html import Page
 
-ARCHIVES = {"Cvt": {"type": "Cvt", "cells": 30}, "DominatedNovelty": {"type": "DominatedNovelty", "size": 30}}
+ARCHIVES: dict[str, dict[str, Any]] = {
+    "Cvt": {"type": "Cvt", "cells": 30},
+    "DominatedNovelty": {"type": "DominatedNovelty", "size": 30},
+}
 
 
 def report_of(*scores: tuple[float, ...], members: tuple[int, ...]) -> Report:
