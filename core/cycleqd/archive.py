@@ -42,6 +42,13 @@ class Archive(ABC):
     def capacity(self) -> float:
         """Most elites that the archive can hold. A grid of many tasks has more cells than integers of 64 bits count."""
 
+    @abstractmethod
+    def enters(self, individual: int, scores: Scores) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether an individual with ``scores`` (n, n_tasks) would be admitted, each row by itself.
+
+        As in the fold, the lower id stays among equals, whoever came first.
+        """
+
     @property
     def axes(self) -> tuple[int, ...]:
         """Indices of the behaviour axes' tasks."""
@@ -101,6 +108,16 @@ class CellArchive(Archive):
         first[1:] = cells[order[1:]] != cells[order[:-1]]
         elites = order[first]
         return replace(self, cells=cells[elites], members=everyone[elites], scores=table[elites])
+
+    def enters(self, individual: int, scores: Scores) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether an individual with ``scores`` (n, n_tasks) would be admitted, each row by itself."""
+        if not len(self.cells):
+            return np.ones(len(scores), bool)
+        cells, quality = self.cells_of(scores), scores[:, self.task]
+        place = np.minimum(np.searchsorted(self.cells, cells), len(self.cells) - 1)
+        incumbent = self.qualities[place]
+        wins = (quality > incumbent) | ((quality == incumbent) & (individual < self.members[place]))
+        return wins | (self.cells[place] != cells)
 
 
 @dataclass(frozen=True)

@@ -57,12 +57,20 @@ COUNTABLE = (
     f"{[most_bins(n) for n in range(2, MOST_EXPERTS + 1)]}[self.tasks.size() - 2]"
 )
 
+RACEABLE = (
+    "!self.search.racing.enabled || !has(self.search.archive.behaviour) || self.search.archive.behaviour == 'Scores'"
+)
+
 SPEC_RULES = (
     ("self.tasks.all(t, self.experts.exists(e, e.name == t.expert))", "every task must name one of spec.experts"),
     ("self.experts.all(e, self.tasks.exists_one(t, t.expert == e.name))", "give every expert exactly one task"),
     (
         "self.search.cycle != 'Fixed' || self.search.fixedTask < self.tasks.size()",
         "search.fixedTask is an index into tasks",
+    ),
+    (
+        RACEABLE,
+        "search.racing.enabled needs search.archive.behaviour Scores",
     ),
     (
         COUNTABLE,

@@ -126,6 +126,12 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         pytest.param(
             "search", {"cycle": "Fixed", "fixedTask": 3}, r"fixedTask is 3, expected 0\.\.2", id="no such task"
         ),
+        pytest.param(
+            "search",
+            {"racing": {"enabled": True}, "archive": {"type": "DominatedNovelty", "behaviour": "Items"}},
+            "choose behaviour Scores, or no racing",
+            id="racing where items decide",
+        ),
         pytest.param("search.children", -1, "greater than or equal to 0", id="negative children"),
         pytest.param("search.children", 3.5, "valid integer", id="a fraction of a child"),
         pytest.param("search.crossover", {"mean": float("inf")}, "finite", id="infinite mean"),

@@ -146,7 +146,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 5
+    assert len(_rules("")) == 6
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))

@@ -103,6 +103,23 @@ def test_whoever_is_best_on_a_task_is_in_its_archive(settings: ArchiveType, resu
         np.testing.assert_array_equal(archive.scores, population.scores[rows])
 
 
+@every_type
+@given(results=entries, individual=st.integers(3, 31), offered=st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3))
+def test_enters_says_who_would_be_in_the_archive(
+    settings: ArchiveType, results: list[Entry], individual: int, offered: tuple[float, ...]
+) -> None:
+    if settings.type == "DominatedNovelty" and settings.behaviour == "Items":
+        pytest.skip("scores do not tell")
+    before = [entry for entry in results if entry.id != individual]
+    after = fold([*before, entry(individual, 0, offered)], 3, settings).archives
+    for archive, full in zip(fold(before, 3, settings).archives, after, strict=True):
+        (found,) = archive.enters(individual, np.array([offered]))
+        if settings.type != "DominatedNovelty":
+            assert found == (individual in full.members)
+        elif individual in full.members:
+            assert found, "the promise is never to deny somebody who enters"
+
+
 @pytest.mark.parametrize(("behaviour", "kept"), [("Scores", [0, 1]), ("Items", [0, 2])])
 def test_items_tell_apart_whom_scores_cannot(behaviour: str, kept: list[int]) -> None:
     settings = DominatedNovelty.model_validate(

@@ -85,3 +85,13 @@ def test_a_small_archive_is_not_full() -> None:
     archive = archive_of(np.array([[0.9, 0.1], [0.5, 0.5]]), size=8)
     assert archive.coverage == 0.25
     assert archive.best() == 0
+
+
+def test_of_whom_nobody_was_dropped_enters_exactly_who_stays() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((20, 3))
+    archive = archive_of(scores, size=20)
+    offered = scores[rng.integers(20, size=200)] + rng.normal([-0.05, 0, 0], 0.03, (200, 3))
+    stays = [20 in archive_of(np.vstack([scores, row]), size=20).members for row in offered]
+    assert 20 < sum(stays) < 180
+    np.testing.assert_array_equal(archive.enters(20, offered), stays)

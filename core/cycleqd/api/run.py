@@ -122,6 +122,11 @@ class RunSpec(ApiModel):
                 f"search.archive.bins is {archive.bins}, which with {len(self.tasks)} tasks makes "
                 "more cells than 64 bits can count: use fewer bins, or type Cvt or DominatedNovelty"
             )
+        if self.search.racing.enabled and archive.type == "DominatedNovelty" and archive.behaviour == "Items":
+            raise ValueError(
+                "search.racing.enabled is true, but search.archive.behaviour is Items: until all items are asked, "
+                "nobody knows who will enter such an archive; choose behaviour Scores, or no racing"
+            )
         if self.search.cycle == "Fixed" and self.search.fixed_task >= len(self.tasks):
             raise ValueError(
                 f"search.fixedTask is {self.search.fixed_task}, expected 0..{len(self.tasks) - 1}: "
