@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from cycleqd.api.search import ArchiveType, Cvt, DominatedNovelty, Grid
@@ -57,6 +58,7 @@ entries = st.dictionaries(st.tuples(st.integers(3, 30), st.integers(0, 2)), scor
 
 
 @every_type
+@effort(max_examples=30)
 @given(results=entries, seed=st.integers(0, 1000))
 def test_order_does_not_matter(settings: ArchiveType, results: list[Entry], seed: int) -> None:
     shuffled = random.Random(seed).sample(results, len(results))
@@ -64,6 +66,7 @@ def test_order_does_not_matter(settings: ArchiveType, results: list[Entry], seed
 
 
 @every_type
+@effort(max_examples=30)
 @given(results=entries, seed=st.integers(0, 1000))
 def test_repetition_does_not_matter(settings: ArchiveType, results: list[Entry], seed: int) -> None:
     repeated = results + random.Random(seed).choices(results, k=20)
@@ -71,6 +74,7 @@ def test_repetition_does_not_matter(settings: ArchiveType, results: list[Entry],
 
 
 @pytest.mark.parametrize("settings", [GRID, Cvt(type="Cvt", cells=12)], ids=["Grid", "Cvt"])
+@effort(max_examples=50)
 @given(results=entries, cut=st.integers(3, 31))
 def test_two_halves_offered_one_after_the_other_give_the_whole(
     settings: ArchiveType, results: list[Entry], cut: int
@@ -87,12 +91,14 @@ def test_two_halves_offered_one_after_the_other_give_the_whole(
 
 
 @every_type
+@effort(max_examples=30)
 @given(results=entries, cut=st.integers(3, 31))
 def test_first_is_the_fold_of_the_early_ids(settings: ArchiveType, results: list[Entry], cut: int) -> None:
     assert _same(fold(results, 3, settings).first(cut), fold([e for e in results if e.id < cut], 3, settings))
 
 
 @every_type
+@effort(max_examples=30)
 @given(results=entries)
 def test_whoever_is_best_on_a_task_is_in_its_archive(settings: ArchiveType, results: list[Entry]) -> None:
     population = fold(results, 3, settings)
@@ -104,6 +110,7 @@ def test_whoever_is_best_on_a_task_is_in_its_archive(settings: ArchiveType, resu
 
 
 @every_type
+@effort(max_examples=30)
 @given(results=entries, individual=st.integers(3, 31), offered=st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3))
 def test_enters_says_who_would_be_in_the_archive(
     settings: ArchiveType, results: list[Entry], individual: int, offered: tuple[float, ...]

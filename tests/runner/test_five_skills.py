@@ -14,7 +14,7 @@ from cycleqd.api import API_VERSION, KIND, CycleQDRun
 from cycleqd.identity import claim
 from cycleqd.report import Report
 from cycleqd.store import FolderStore
-from cycleqd_runner.report import heatmaps
+from cycleqd_runner.report import heatmaps, plots
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.evaluate import evaluate
 from cycleqd_runner.roles.finalize import finalize
@@ -24,12 +24,11 @@ from cycleqd_runner.session import Session
 from tests.runner.models import save_adapter, save_llama
 
 SKILLS = ("a", "b", "c", "d", "e")
-CHILDREN = 4
+CHILDREN = 3
 ARCHIVES: dict[str, dict[str, Any]] = {
     "Grid": {},
     "Cvt": {"type": "Cvt", "cells": 20},
-    "DominatedNovelty": {"type": "DominatedNovelty", "size": 6},
-    "DominatedNovelty of items": {"type": "DominatedNovelty", "size": 6, "behaviour": "Items"},
+    "DominatedNovelty": {"type": "DominatedNovelty", "size": 6, "behaviour": "Items"},
 }
 
 
@@ -80,7 +79,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_a_run_of_five_skills_ends_with_one_model(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(heatmaps, "MAX_MAPS", 5)  # drawing 30 maps takes longer than the run
+    monkeypatch.setattr(heatmaps, "MAX_MAPS", 5)  # drawing takes longer than the run
+    monkeypatch.setattr(plots, "DOTS_PER_INCH", 20)
     experts, store = FolderStore(prepared / "experts"), FolderStore(tmp_path)
     for key in experts.list():
         if key not in {keys.RUN, keys.SPEC}:
@@ -100,4 +100,4 @@ async def test_a_run_of_five_skills_ends_with_one_model(
         assert view.qd_score == archive.qd_score
     assert report.scores["merged"].keys() == {f"t-{name}" for name in SKILLS}
     assert store.exists(f"{keys.MODEL}/config.json")
-    assert all(bool(entry.items) == ("items" in kind) for entry in session.log.entries.values())
+    assert all(bool(entry.items) == (kind == "DominatedNovelty") for entry in session.log.entries.values())

@@ -121,7 +121,7 @@ class DominatedNovelty(ApiModel):
     """No cells: whoever is least like all that are better on the archive's task stays."""
 
     type: Literal["DominatedNovelty"]
-    size: Annotated[int, Field(ge=2, le=100_000)] = 100
+    size: Annotated[int, Field(ge=2, le=100_000)] = 30
     """Individuals that each archive keeps."""
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 3
     """Nearest better individuals whose mean distance is an individual's dominated novelty."""
