@@ -36,4 +36,4 @@ class Emitters:
         spec = self._session.spec
         law = spec.search.emitter
         assert isinstance(law, GuidedEmitter)  # noqa: S101 - the schedule has asked
-        return Guided(spec, Guide(self._session), Lessons(self._session.store, spec), law)
+        return Guided(spec, Guide(self._session), Lessons(self._session.store, spec), law, self._paper)

@@ -75,10 +75,13 @@ class GuidedEmitter(ApiModel):
     type: Literal["Guided"]
     steps: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Adam steps per child."""
-    first_steps: Annotated[int, Field(ge=1, le=10_000)] = 24
-    """Adam steps of a child that starts from the experts, because its archive holds nobody else yet."""
+    start: Literal["Regression", "Uniform"] = "Regression"
+    """Where a child starts whose archive holds only experts. Regression: layer by layer as each expert's own layers
+    answer to what it sees (RegMean within the experts' factors). Uniform: the same share of every task vector."""
     first_gain: Annotated[float, Field(gt=0.0, le=10.0)] = 0.4
-    """Where such a child starts: this share of every expert's task vector."""
+    """That share; a regression takes it for what its inputs leave open."""
+    first_steps: Annotated[int, Field(ge=1, le=10_000)] = 24
+    """Adam steps of such a child."""
     learning_rate: Positive = 0.05
     """Adam's step size on the gains; it falls to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18

@@ -7,6 +7,7 @@ schedule's business (:mod:`cycleqd.schedule`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +18,13 @@ from cycleqd.api.search import GuidedEmitter
 from cycleqd.archive import Archive
 from cycleqd.crossover import cross
 from cycleqd.cycle import active_task, child_number
-from cycleqd.emitter import GenomeOf, Proposal
+from cycleqd.emitter import Emitter, GenomeOf, Proposal
 from cycleqd.fold import Population
 from cycleqd.genome import Genome, combine
 from cycleqd.rng import generator
 from cycleqd.sampling import sample_parents
 from cycleqd_runner.guide.guide import Guide
-from cycleqd_runner.guide.lessons import Lessons
+from cycleqd_runner.guide.lessons import Lesson, Lessons
 
 LEAST_TO_LOSE = 0.1
 """What a task counts at least among those that a child must not lose: a skill that is not there yet has to begin."""
@@ -38,6 +39,7 @@ class Guided:
         guide: takes the steps.
         lessons: of the run.
         law: the manifest's settings.
+        unguided: proposes where there is nothing to learn from.
         name: as results record it.
     """
 
@@ -45,28 +47,37 @@ class Guided:
     guide: Guide
     lessons: Lessons
     law: GuidedEmitter
+    unguided: Emitter
     name: str = "Guided"
 
     def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
         """Return the child; the same one for the same population on the same kind of machine."""
         search, n_experts = self.spec.search, len(self.spec.experts)
         task = active_task(child_number(individual, n_experts), len(self.spec.tasks), search)
+        lessons = self.lessons.of(population)
+        if not lessons:  # nobody has answered anything rightly yet
+            return self.unguided.propose(individual, population, genome_of)
         archive = _children(population.archives[task], n_experts)
         if len(archive.members):
             parents, start, scores, draws = self._midpoint(individual, archive, genome_of)
             steps = self.law.steps
         else:
             parents, scores, draws = tuple(range(n_experts)), np.zeros(len(self.spec.tasks)), {}
-            start = combine([genome_of(k) for k in parents], [self.law.first_gain] * n_experts)
+            start = self._start([genome_of(k) for k in parents], lessons)
             steps = self.law.first_steps
         rng = generator(search.seed, individual, "guidance")
-        lessons = self.lessons.of(population)
         improved = self.guide.improve(start, lessons, shares(scores, task, self.law.lean), steps, rng)
         draws |= {"steps": float(steps), "firstLoss": improved.losses[0], "lastLoss": improved.losses[-1]}
         seen = len(population.ids)
         return Proposal(
             improved.genome, parents, task, self.name, seen, draws, teachers=improved.teachers, tokens=improved.tokens
         )
+
+    def _start(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> Genome:
+        """Return where a child of experts alone starts: the same for all of a run's, because experts alone teach it."""
+        if self.law.start == "Uniform":
+            return combine(experts, [self.law.first_gain] * len(experts))
+        return self.guide.regression([lesson for lesson in lessons if lesson.teacher < len(experts)])
 
     def _midpoint(
         self, individual: int, archive: Archive, genome_of: GenomeOf

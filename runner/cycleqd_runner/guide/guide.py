@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.guide.descent import Descended, Law, Parametrise, descend
 from cycleqd_runner.guide.lessons import Lesson
 from cycleqd_runner.guide.overlay import Overlay
+from cycleqd_runner.guide.regression import Grams, observe, regress
 from cycleqd_runner.guide.targets import batches, targets_of
 from cycleqd_runner.session import Session
 
@@ -45,6 +47,7 @@ class Guide:
         """``session``: of this worker; its engine is opened with the first improvement."""
         self._session = session
         self._overlay: Overlay | None = None
+        self._regressions: dict[tuple[tuple[int, str, str], ...], Genome] = {}
 
     def improve(
         self, start: Genome, lessons: Sequence[Lesson], shares: Sequence[float], steps: int, rng: np.random.Generator
@@ -62,10 +65,17 @@ class Guide:
             UnsupportedHere: the model has matrices that guidance does not know, or the memory does not suffice.
             BadManifest: full-rank experts without ``search.basis.rank``.
         """
-        law = self._session.spec.search.emitter
-        law = law if isinstance(law, GuidedEmitter) else GuidedEmitter(type="Guided")
+        law = self.law
+        ground, units = torch.from_numpy(start.values), self._units
         done = self.descend(
-            start, torch.from_numpy(start.values), lessons, shares, Law(steps, law.learning_rate), law.batch_items, rng
+            start,
+            torch.zeros_like(ground),
+            lessons,
+            shares,
+            Law(steps, law.learning_rate),
+            law.batch_items,
+            rng,
+            lambda moved: ground.to(moved.device) + units.to(moved.device) * moved,
         )
         teachers = tuple(sorted({lesson.teacher for lesson in lessons}))
         return Improved(done.genome(start), teachers, done.tokens, done.losses)
@@ -86,10 +96,67 @@ class Guide:
         tasks = [task.name for task in session.spec.tasks]
 
         def work(lent: Lent) -> Descended:
-            self._overlay = self._overlay or Overlay(lent.model, session.materialiser)
+            overlay = self._overlay_of(lent)
             targets = targets_of([lesson.transcript for lesson in lessons], tasks, lent)
-            return descend(lent, self._overlay, start, batches(targets, shares, batch_items, rng), law, parametrise)
+            return descend(lent, overlay, start, batches(targets, shares, batch_items, rng), law, parametrise)
 
-        nothing = Genome(np.zeros_like(ground.values), ground.coefficients)
-        session.engine.load(session.materialiser.tensors(nothing, changed_only=True))
+        self._hold(Genome(np.zeros_like(ground.values), ground.coefficients))
         return session.engine.lend(work)
+
+    def regression(self, lessons: Sequence[Lesson]) -> Genome:
+        """Return the genome that answers as each expert on its own lessons, layer by layer (:mod:`.regression`).
+
+        Args:
+            lessons: right answers; each expert sees those of its own task. The latest regression is remembered.
+        """
+        key = tuple((lesson.teacher, lesson.transcript.task, lesson.transcript.item) for lesson in lessons)
+        if key not in self._regressions:
+            self._regressions = {key: self._regress(lessons)}
+        return self._regressions[key]
+
+    def _regress(self, lessons: Sequence[Lesson]) -> Genome:
+        session = self._session
+        experts = [session.genome_of(k) for k in range(session.n_experts)]
+        seen = [self._seen_by(k, lessons) for k in range(session.n_experts)]
+        return session.engine.lend(
+            lambda lent: regress(session.layout, experts, self._overlay_of(lent), seen, self.law.first_gain)
+        )
+
+    def _seen_by(self, expert: int, lessons: Sequence[Lesson]) -> Grams:
+        """Return what an expert's layers see of the lessons of its task."""
+        spec = self._session.spec
+        names = [task.name for task in spec.tasks]
+        own = next(task.name for task in spec.tasks if task.expert == spec.experts[expert].name)
+        shown = [lesson.transcript for lesson in lessons if lesson.transcript.task == own]
+
+        def work(lent: Lent) -> Grams:
+            targets = targets_of(shown, names, lent)
+            return observe(lent, self._overlay_of(lent), targets, spec.engine.args.max_batch_tokens)
+
+        self._hold(self._session.genome_of(expert))
+        return self._session.engine.lend(work)
+
+    def _overlay_of(self, lent: Lent) -> Overlay:
+        self._overlay = self._overlay or Overlay(lent.model, self._session.materialiser)
+        return self._overlay
+
+    def _hold(self, genome: Genome) -> None:
+        self._session.engine.load(self._session.materialiser.tensors(genome, changed_only=True))
+
+    @cached_property
+    def law(self) -> GuidedEmitter:
+        """The manifest's settings, or the defaults where the emitter is another one."""
+        law = self._session.spec.search.emitter
+        return law if isinstance(law, GuidedEmitter) else GuidedEmitter(type="Guided")
+
+    @cached_property
+    def _units(self) -> torch.Tensor:
+        """(layout.size,) what a step of 1 means for each number: a gain, or in a core an expert's singular value."""
+        layout, experts = self._session.layout, self._session.experts
+        units = np.ones(layout.size, np.float32)
+        if layout.form == "Core":
+            for index, matrix in enumerate(layout.matrices):
+                block = layout.core_of(index)
+                squares = sum(float(np.square(expert.values[block]).sum()) for expert in experts)
+                units[block] = np.sqrt(squares / sum(matrix.ranks))
+        return torch.from_numpy(units)

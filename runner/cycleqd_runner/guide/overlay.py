@@ -20,7 +20,12 @@ from cycleqd_runner.materialise import Materialiser
 
 
 class Overlay:
-    """Adds the low-rank part of a genome's matrices to a model that holds the base's."""
+    """Adds the low-rank part of a genome's matrices to a model that holds the base's.
+
+    Attributes:
+        modules: per matrix of the layout, the modules that it is the weight of.
+        factors: per matrix, L (m, R) and R (n, R) in the model's dtype.
+    """
 
     def __init__(self, model: nn.Module, materialiser: Materialiser) -> None:
         """Find the modules of every matrix and the factors that belong to them.
@@ -31,9 +36,9 @@ class Overlay:
         """
         self._layout = materialiser.layout
         parameter = next(model.parameters())
-        self._modules = _modules(model, [matrix.name for matrix in self._layout.matrices])
+        self.modules = _modules(model, [matrix.name for matrix in self._layout.matrices])
         _check_size(materialiser, sum(p.numel() for p in model.parameters()))
-        self._factors = [
+        self.factors = [
             tuple(factor.to(parameter.device, parameter.dtype) for factor in materialiser.factors(index))
             for index in range(len(self._layout.matrices))
         ]
@@ -41,7 +46,7 @@ class Overlay:
 
     def follow(self, values: Tensor) -> None:
         """Take the numbers of a genome, (layout.size,) float32 on the model's device, for the passes that follow."""
-        layout, dtype = self._layout, self._factors[0][0].dtype
+        layout, dtype = self._layout, self.factors[0][0].dtype
         if layout.form == "Core":
             sizes = [sum(matrix.ranks) ** 2 for matrix in layout.matrices]
             blocks = torch.split(values.to(dtype), sizes)
@@ -58,7 +63,7 @@ class Overlay:
         """Change what the model computes for as long as the context lasts."""
         hooks = [
             module.register_forward_hook(partial(self._add, index))
-            for index, modules in enumerate(self._modules)
+            for index, modules in enumerate(self.modules)
             for module in modules
         ]
         try:
@@ -68,7 +73,7 @@ class Overlay:
                 hook.remove()
 
     def _add(self, index: int, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        left, right = self._factors[index]
+        left, right = self.factors[index]
         numbers = self._numbers[index]
         if isinstance(module, nn.Embedding):  # W is (vocabulary, width), and a token picks a row of it
             rows = left[inputs[0]]

@@ -16,7 +16,7 @@ from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines.transformers import TransformersEngine
 from cycleqd_runner.factorise import factorise
 from cycleqd_runner.guide.targets import Target
-from cycleqd_runner.layouts import layout_of
+from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.materialise import Materialiser
 from tests.runner.engines.support import save_chat_model
 from tests.runner.models import fine_tune, save_adapter
@@ -31,6 +31,7 @@ class Scene:
 
     engine: TransformersEngine
     materialiser: Materialiser
+    bases: Sequence[Basis]
 
     @property
     def layout(self) -> Layout:
@@ -42,6 +43,10 @@ class Scene:
         rng = np.random.default_rng(seed)
         shape = len(self.layout.experts), len(self.layout.others)
         return Genome(rng.random(self.layout.size, np.float32), np.zeros(shape, np.float32))
+
+    def expert_cores(self) -> list[Genome]:
+        """Return the experts' genomes in ``Core`` form."""
+        return expert_genomes(self.bases, self.layout)
 
     def hold(self, genome: Genome) -> None:
         """Bring a genome's weights into the engine."""
@@ -78,7 +83,7 @@ def open_scene(
         factorise(f"expert{k}", expert, base, work / f"basis{k}", rank=rank)
         bases.append(Basis(work / f"basis{k}", expert))
     materialiser = Materialiser(base, bases, layout_of([basis.manifest for basis in bases], form))
-    return Scene(TransformersEngine(folder, EngineArgs(dtype="Float32")), materialiser)
+    return Scene(TransformersEngine(folder, EngineArgs(dtype="Float32")), materialiser, bases)
 
 
 def targets(lengths: Sequence[tuple[int, int]], seed: int = 0) -> tuple[Target, ...]:
