@@ -83,10 +83,11 @@ def _make(run: OpenedRun, child: int | None, folder: Path, *, adapter: bool) -> 
     run.share_credentials()
     chosen = _known(run, child) if child is not None else _final_blend(run)
     from cycleqd_runner.export import export_adapter, export_checkpoint  # noqa: PLC0415 - torch
+    from cycleqd_runner.roles.candidates import CandidateGenomes  # noqa: PLC0415 - torch
     from cycleqd_runner.session import Session  # noqa: PLC0415 - torch
 
     session = Session(run.store)
-    genome = chosen.genome(session.genome_of)
+    genome = CandidateGenomes(session).of(chosen)
     card = _card(run, chosen)
     if adapter:
         export_adapter(folder, session.materialiser, genome, card)
@@ -116,7 +117,7 @@ def _final_blend(run: OpenedRun) -> Blend:
         raise BadData(
             f"The report of the run {run.name} does not say which candidate was chosen: export it without --adapter."
         )
-    return Blend(chosen.name, dict(chosen.weights))
+    return Blend(chosen.name, dict(chosen.weights), chosen.polish)
 
 
 def _card(run: OpenedRun, chosen: Blend) -> ModelCard:

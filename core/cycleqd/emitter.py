@@ -35,6 +35,8 @@ class Proposal:
         emitter: what proposed it.
         seen: how many individuals the archives had been offered.
         draws: the random numbers worth recording, by name.
+        teachers: ids of the individuals whose right answers it was guided by.
+        tokens: that were passed forward and backward to make it.
     """
 
     genome: Genome
@@ -43,6 +45,8 @@ class Proposal:
     emitter: str
     seen: int
     draws: dict[str, float] = field(default_factory=dict)
+    teachers: tuple[int, ...] = ()
+    tokens: int = 0
 
     def save(self, layout: Layout) -> bytes:
         """Serialise to the object that holds the child's genome; its origin travels as notes."""
@@ -54,7 +58,8 @@ class Proposal:
         """Read back what :meth:`save` wrote. Raises :class:`~cycleqd.errors.BadData`."""
         genome = Genome.load(data, layout)
         origin = json.loads(Genome.notes(data))
-        return Proposal(genome, **{**origin, "parents": tuple(origin["parents"])})
+        tuples = {name: tuple(value) for name, value in origin.items() if isinstance(value, list)}
+        return Proposal(genome, **{**origin, **tuples})
 
 
 class Emitter(Protocol):

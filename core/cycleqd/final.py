@@ -24,13 +24,15 @@ class Blend:
     Attributes:
         name: for people, unique among a run's candidates; also a key segment in the store.
         weights: share of each individual by id; they sum to 1.
+        polish: gradient steps after blending (``cycleqd_runner.guide``).
     """
 
     name: str
     weights: dict[int, float]
+    polish: int = 0
 
     def genome(self, genome_of: GenomeOf) -> Genome:
-        """Return the blend's genome."""
+        """Return the blend's genome, before it is polished."""
         return combine([genome_of(individual) for individual in self.weights], list(self.weights.values()))
 
 
@@ -56,6 +58,11 @@ def best_members(population: Population, count: int) -> list[Blend]:
     """Return the individuals with the best mean search score, best first; among equals the most recent."""
     order = np.lexsort((population.ids, population.scores.mean(axis=1)))[::-1][:count]
     return [Blend(f"individual-{population.ids[row]}", {int(population.ids[row]): 1.0}) for row in order]
+
+
+def polished(blend: Blend, steps: int) -> Blend:
+    """Return the candidate that ``steps`` of guidance make of a blend."""
+    return Blend(f"{blend.name}-polished", blend.weights, steps)
 
 
 def mix(name: str, blends: Sequence[Blend]) -> Blend:

@@ -76,3 +76,8 @@ def transcripts(individual: int) -> str:
 def final_evaluation(genome_sha256: str, split: str) -> str:
     """Return the key of what finalize found out about one genome on one split."""
     return f"final/evaluations/{split}/{genome_sha256[:32]}.json"
+
+
+def polished(genome_sha256: str, steps: int) -> str:
+    """Return the key of what so many steps of guidance made of a candidate's genome."""
+    return f"final/polished/{genome_sha256[:32]}-{steps}.safetensors"

@@ -82,7 +82,7 @@ class Timings(Record):
     open_seconds: float = 0.0
     """Opening the model, the engine and the items: with the first individual of a worker."""
     breed_seconds: float = 0.0
-    """Reading results, sampling, crossover, mutation, writing the genome."""
+    """Reading results, sampling, crossover, mutation or guidance, writing the genome."""
     load_seconds: float = 0.0
     """Bringing the weights into the engine."""
     evaluate_seconds: float = 0.0
@@ -113,6 +113,10 @@ class Result(Record):
     """What proposed the genome."""
     draws: dict[str, float] = Field(default_factory=dict)
     """The random numbers worth knowing: crossover weights, size of the mutation."""
+    teachers: tuple[int, ...] = ()
+    """Ids of the individuals whose right answers guided the child; empty where nobody's did."""
+    training_tokens: int = 0
+    """Tokens passed forward and backward to make the child."""
     genome_sha256: str
     """Digest of the genome's numbers."""
     evaluations: tuple[TaskEvaluation, ...]

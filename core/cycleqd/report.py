@@ -108,6 +108,8 @@ class Candidate(Record):
     """Share of each individual; they sum to 1."""
     validation: dict[str, float]
     """Mean score per task on the validation split."""
+    polish: int = 0
+    """Gradient steps that were taken after blending."""
     chosen: bool = False
 
     @property
@@ -127,6 +129,8 @@ class Cost(Record):
     """Read by evaluations on the search splits."""
     answer_tokens: int = 0
     """Written by them."""
+    training_tokens: int = 0
+    """Passed forward and backward by guidance, of children and candidates."""
     evaluations: int = 0
     """Individuals evaluated on the search splits."""
     final_prompt_tokens: int = 0

@@ -115,6 +115,28 @@ class Materialiser:
         gains = [genome.values[self.layout.gains_of(k, matrix)] for k in self._experts_of(name, "Lora")]
         return left * self._numbers(np.concatenate([*gains, np.zeros(0, np.float32)])), right
 
+    def factors(self, matrix: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``L`` (m, R) and ``R`` (n, R) with ``W = W0 + L diag(g) R^T`` (``Core``: ``L M R^T``) for any genome.
+
+        ``g`` are the matrix' gains, expert by expert. A full-rank expert's directions V make ``L = tau V`` and
+        ``R = V``, or of a wide matrix ``L = V`` and ``R = tau^T V``.
+        """
+        name = self.layout.matrices[matrix].name
+        if self.layout.form == "Core" or self.is_low_rank(matrix):
+            return self._factors(name)
+        pairs = [self._pair_of(k, name) for k in range(len(self._bases))]
+        return torch.cat([left for left, _ in pairs], 1), torch.cat([right for _, right in pairs], 1)
+
+    def _pair_of(self, expert: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        basis, entry = self._bases[expert], self._bases[expert].matrix(name)
+        if entry.kind == "Lora" or not entry.rank:
+            left, right = basis.factors(name)
+            return left.to(self._device, self._arithmetic), right.to(self._device, self._arithmetic)
+        columns = basis.directions(name, self._arithmetic, self._device)
+        own, old = (source.tensor(name).to(self._device, self._arithmetic) for source in (basis, self.base))
+        tau = own.sub_(old)
+        return (tau @ columns, columns) if tau.shape[0] >= tau.shape[1] else (columns, tau.T @ columns)
+
     def is_low_rank(self, matrix: int) -> bool:
         """Return whether every individual changes this matrix by a low-rank update."""
         return not self._experts_of(self.layout.matrices[matrix].name, "Full")

@@ -137,7 +137,6 @@ def test_another_manifest_is_refused_and_nothing_is_touched(tmp_path: Path) -> N
         pytest.param(
             {"search": {"racing": {"enabled": True}}}, UnsupportedHere, "racing", id="what this version cannot do"
         ),
-        pytest.param({"search": {"emitter": {"type": "Guided"}}}, UnsupportedHere, "Guided", id="another emitter"),
     ],
 )
 def test_a_run_that_cannot_go_on_says_why(

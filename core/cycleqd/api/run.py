@@ -62,6 +62,8 @@ class Finalize(ApiModel):
     """Best individuals by mean search score that are tried, beside the paper's aggregate."""
     greedy_steps: Annotated[int, Field(ge=0, le=1000)] = 4
     """How many members a greedy combination may take in; 0 tries none."""
+    polish_steps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Gradient steps of a further candidate from each kind: aggregate, best individual, greedy; 0 tries none."""
 
 
 class RunSpec(ApiModel):

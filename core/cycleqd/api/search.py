@@ -68,17 +68,29 @@ class PaperEmitter(ApiModel):
 
 
 class GuidedEmitter(ApiModel):
-    """A few gradient steps on a parent's genome towards successful transcripts of the search items."""
+    """A few gradient steps on elites' midpoint towards answers that individuals of the run gave rightly.
+
+    Full-rank experts need ``search.basis.rank``.
+    """
 
     type: Literal["Guided"]
     steps: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Adam steps per child."""
+    start: Literal["Regression", "Uniform"] = "Regression"
+    """Where a child starts whose archive holds only experts. Regression: layer by layer as each expert's own layers
+    answer to what it sees (RegMean within the experts' factors). Uniform: the same share of every task vector."""
+    first_gain: Annotated[float, Field(gt=0.0, le=10.0)] = 0.4
+    """That share; a regression takes it for what its inputs leave open."""
+    first_steps: Annotated[int, Field(ge=1, le=10_000)] = 24
+    """Adam steps of such a child."""
     learning_rate: Positive = 0.05
-    """Adam's step size on the gains."""
+    """Adam's step size on the gains; it falls to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
     """Transcripts per step."""
+    lean: Fraction = 0.5
+    """Share of the loss that belongs to the active task; the other tasks divide the rest by what there is to lose."""
     share: Fraction = 1.0
-    """Share of the children that this emitter proposes; the Paper emitter proposes the rest."""
+    """Share of the children that are guided; the paper's emitter proposes the rest."""
 
 
 class Racing(ApiModel):

@@ -143,6 +143,58 @@ class Decode:
         return result.reshape(n, q.shape[0], v.shape[2])
 
 
+class Whole:
+    """The step that computes whole sequences and keeps nothing, so that it can be differentiated.
+
+    As in :class:`Prefill`, sequences are paths in a prefix tree and those of similar length share a block. A row
+    shorter than its block is filled up with its last token, which nobody before it sees.
+    """
+
+    def __init__(self, sequences: Tree, device: torch.device) -> None:
+        """``sequences``: their nodes are the tokens that the model computes."""
+        paths = [torch.from_numpy(path) for path in sequences.paths]
+        self._blocks: list[Tensor] = []
+        back = torch.empty(len(sequences.tokens), dtype=torch.long)
+        offset = 0
+        for group in alike([len(path) for path in paths]):
+            width = max(len(paths[i]) for i in group)
+            for row, i in enumerate(group):
+                back[paths[i]] = torch.arange(len(paths[i])) + offset + row * width
+            self._blocks.append(torch.stack([_stretch(paths[i], width) for i in group]).to(device))
+            offset += len(group) * width
+        self._back = back.to(device)
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        layer: int,  # noqa: ARG002 - nothing is kept, so all layers are alike
+        scale: float | None,
+        window: int | None,
+    ) -> Tensor:
+        """See :class:`Step`."""
+        results = []
+        for block in self._blocks:
+            width = block.shape[1]
+            mask = None
+            if window is not None and window < width:
+                mask = _hidden(torch.arange(width, device=q.device)[None], width, window, q.dtype)
+            queries, keys, values = (x[:, block].transpose(0, 1) for x in (q, k, v))
+            out = scaled_dot_product_attention(
+                queries,
+                keys,
+                values,
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scale,
+                enable_gqa=q.shape[0] != k.shape[0],
+            )
+            results.append(out.transpose(1, 2).flatten(0, 1))
+        return torch.cat(results)[self._back]
+
+
 def _stretch(own: Tensor, width: int) -> Tensor:
     return torch.cat([own, own[-1:].expand(width - len(own))])
 

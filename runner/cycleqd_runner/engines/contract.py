@@ -5,12 +5,34 @@ Which engines exist is the table in the package's ``__init__``; how weights of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from torch import Tensor
 
 from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # importing it takes seconds
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Lent:
+    """An engine's model for a while, to compute gradients with.
+
+    Attributes:
+        model: its live parameters; whoever changes them loads them again before the engine is asked. It runs with
+            the attention of :mod:`cycleqd_runner.engines.attention`.
+        complete: returns the tokens of a conversation, and of the assistant's answer with the end of its turn.
+        limit: longest conversation with its answer, in tokens.
+    """
+
+    model: PreTrainedModel
+    complete: Callable[[Sequence[Message], str], tuple[tuple[int, ...], tuple[int, ...]]]
+    limit: int
 
 
 class Engine(ChatModel, Protocol):
@@ -54,6 +76,10 @@ class Engine(ChatModel, Protocol):
 
     def checksum(self) -> str:
         """Return the SHA-256 (hex) of names, shapes and values of all live parameters."""
+        ...
+
+    def lend(self, work: Callable[[Lent], Result]) -> Result:
+        """Call ``work`` with the model between two batches and return what it returns."""
         ...
 
     def close(self) -> None:

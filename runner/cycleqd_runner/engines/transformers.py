@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from jinja2 import TemplateError
@@ -21,8 +22,11 @@ from cycleqd.errors import BadData, BadManifest, BadModel, UnsupportedHere
 from cycleqd_runner.chat import Answer, Message, Sampling
 from cycleqd_runner.engines import attention
 from cycleqd_runner.engines.batching import Batcher, Request
+from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.engines.decoding import Decoder
 from cycleqd_runner.engines.weights import LiveWeights
+
+Result = TypeVar("Result")
 
 _REMEMBERED_PROMPTS = 4096
 """Conversations whose tokens are kept: the search items of a run come again with every child."""
@@ -56,7 +60,8 @@ class TransformersEngine:
         self._limit = _context(self._model.config, args.max_model_len)
         self._prompts: dict[tuple[Message, ...], tuple[int, ...]] = {}
         self._weights = LiveWeights(self._model)
-        self._decoder = Decoder(self._model, self._tokenizer.backend_tokenizer, _ends(self._model, self._tokenizer))
+        self._ends = _ends(self._model, self._tokenizer)
+        self._decoder = Decoder(self._model, self._tokenizer.backend_tokenizer, self._ends)
         # Proves before any item is asked that the model can be run this way.
         self._decoder.answer([Request((0, 0), Sampling(max_tokens=2))])
         self.batcher = Batcher(self._answer, max_batch_tokens=args.max_batch_tokens)
@@ -85,9 +90,23 @@ class TransformersEngine:
         checksum: str = self.batcher.run(self._weights.checksum)
         return checksum
 
+    def lend(self, work: Callable[[Lent], Result]) -> Result:
+        """Call ``work`` with the model while nothing is asked; see the contract."""
+        return self.batcher.run(lambda: work(Lent(self._model, self._complete, self._limit)))
+
     def close(self) -> None:
         """Stop; see the contract."""
         self.batcher.close()
+
+    def _complete(self, messages: Sequence[Message], answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the tokens of a conversation and of the answer to it, with the token that ends the turn."""
+        said = [*messages, Message("assistant", answer)]
+        prompt, whole = self._text(messages, ask=True), self._text(said, ask=False)
+        # A template that rewrites what assistants said before cannot be cut; most end a turn by their end token.
+        rest = whole.removeprefix(prompt) if whole.startswith(prompt) else f"{answer}{self._tokenizer.eos_token}"
+        tokens = tuple(self._tokenizer(rest, add_special_tokens=False)["input_ids"])
+        end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens) - 1)
+        return self._encode(tuple(messages)), tokens[: end + 1]
 
     def _answer(self, requests: Sequence[Request], unwanted: Callable[[], bool]) -> list[Answer]:
         self._weights.check()
@@ -102,21 +121,25 @@ class TransformersEngine:
     def _encode(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
         """Return the tokens of a conversation in the model's own chat template, ready for the assistant's turn."""
         if messages not in self._prompts:
-            turns = [{"role": message.role, "content": message.content} for message in messages]
-            try:
-                text = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-            except TemplateError as error:
-                roles = ", ".join(message.role for message in messages)
-                raise BadModel(
-                    f"The model's chat template refuses a conversation of the roles {roles}: {error}; "
-                    "for a model without system turns set the evaluator's systemPrompt to an empty string."
-                ) from error
+            text = self._text(messages, ask=True)
             # The template has written all special tokens itself.
             tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
             while len(self._prompts) >= _REMEMBERED_PROMPTS:
                 del self._prompts[next(iter(self._prompts))]
             self._prompts[messages] = tuple(tokens)
         return self._prompts[messages]
+
+    def _text(self, messages: Sequence[Message], *, ask: bool) -> str:
+        """Return a conversation in the model's own chat template; ``ask``: with the beginning of the next turn."""
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            return str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=ask, tokenize=False))
+        except TemplateError as error:
+            roles = ", ".join(message.role for message in messages)
+            raise BadModel(
+                f"The model's chat template refuses a conversation of the roles {roles}: {error}; "
+                "for a model without system turns set the evaluator's systemPrompt to an empty string."
+            ) from error
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:

@@ -21,6 +21,7 @@ class FinalUsage:
         gpu_seconds: likewise, times the GPUs that they held.
         prompt_tokens, answer_tokens: read and written.
         evaluations: models evaluated on the validation or on the test splits.
+        training_tokens: passed forward and backward to polish candidates.
     """
 
     seconds: float = 0.0
@@ -28,6 +29,7 @@ class FinalUsage:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     evaluations: int = 0
+    training_tokens: int = 0
 
 
 def search_cost(results: Sequence[Result]) -> Cost:
@@ -39,6 +41,7 @@ def search_cost(results: Sequence[Result]) -> Cost:
         gpu_seconds={kind: sum(gpus * seconds[kind] for seconds, gpus in own) for kind in kinds},
         prompt_tokens=sum(result.tokens[0] for result in results),
         answer_tokens=sum(result.tokens[1] for result in results),
+        training_tokens=sum(result.training_tokens for result in results),
         evaluations=len(results),
     )
 
@@ -49,6 +52,7 @@ def total_cost(search: Cost, final: FinalUsage) -> Cost:
         update={
             "seconds": {**search.seconds, FINALIZE: final.seconds},
             "gpu_seconds": {**search.gpu_seconds, FINALIZE: final.gpu_seconds},
+            "training_tokens": search.training_tokens + final.training_tokens,
             "final_prompt_tokens": final.prompt_tokens,
             "final_answer_tokens": final.answer_tokens,
             "final_evaluations": final.evaluations,

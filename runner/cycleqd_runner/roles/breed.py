@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from cycleqd import keys
 from cycleqd.cycle import child_id
-from cycleqd.emitter import Emitter, Paper, Proposal
+from cycleqd.emitter import Proposal
 from cycleqd.fold import Population
 from cycleqd.identity import read_desired_state
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
+from cycleqd_runner.emitters import Emitters
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
@@ -39,7 +40,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
     Returns:
         False: children are left, because the run's desired state is no longer Running.
     """
-    emitter: Emitter = Paper(session.spec, session.layout)
+    emitters = Emitters(session)
     write_seconds = 0.0
     for individual in ids:
         start = time.perf_counter()
@@ -50,7 +51,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
         if visible is None:
             return False
         population, wait_seconds = visible
-        proposal = await patiently(_propose, session, emitter, individual, population)
+        proposal = await patiently(_propose, session, emitters, individual, population)
         breed_seconds = time.perf_counter() - start - wait_seconds
         assessment = await assess(session, proposal.genome, "search", sandbox)
         assessed = time.perf_counter()
@@ -60,6 +61,8 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
             active_task=proposal.active_task,
             emitter=proposal.emitter,
             draws=proposal.draws,
+            teachers=proposal.teachers,
+            training_tokens=proposal.tokens,
             genome_sha256=proposal.genome.digest,
             evaluations=assessment.evaluations,
             seen=proposal.seen,
@@ -81,11 +84,11 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
     return True
 
 
-def _propose(session: Session, emitter: Emitter, individual: int, population: Population) -> Proposal:
+def _propose(session: Session, emitters: Emitters, individual: int, population: Population) -> Proposal:
     """Return the child: as an earlier worker proposed it, or a new proposal."""
     key = keys.genome(individual)
     if not session.store.exists(key):
-        proposal = emitter.propose(individual, population, session.genome_of)
+        proposal = emitters.of(individual).propose(individual, population, session.genome_of)
         if session.store.put_once(key, proposal.save(session.layout)):
             return proposal
     return Proposal.load(session.store.get(key), session.layout)

@@ -6,17 +6,19 @@ Nothing else ever reads the test split.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from cycleqd import keys
 from cycleqd.errors import Unscored
-from cycleqd.final import Blend, aggregate, average, best_members, greedy
+from cycleqd.final import Blend, aggregate, average, best_members, greedy, polished
 from cycleqd.report import Candidate
 from cycleqd.store.transfer import upload_folder
 from cycleqd_runner.export import export_checkpoint
 from cycleqd_runner.report.build import build_report, view_run
 from cycleqd_runner.report.card import model_card
 from cycleqd_runner.report.publish import publish
+from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
@@ -27,15 +29,17 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     """Write ``final/``: the model, the pictures, report.html, and report.json last."""
     session.log.refresh()
     scoring = FinalEvaluations(session, sandbox)
-    candidates, chosen = await _choose(session, scoring)
+    genomes = CandidateGenomes(session)
+    candidates, chosen = await _choose(session, scoring, genomes)
     models = {"base": session.nothing}
     models |= {expert.name: session.genome_of(k) for k, expert in enumerate(session.spec.experts)}
     models |= {"average": average(session.n_experts).genome(session.genome_of)}
-    models |= {"merged": chosen.genome(session.genome_of)}
+    models |= {"merged": genomes.of(chosen)}
     tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
-    report = build_report(session.identity, session.spec, view, candidates, evaluations, scoring.usage)
+    usage = replace(scoring.usage, training_tokens=sum(genomes.training_tokens.values()))
+    report = build_report(session.identity, session.spec, view, candidates, evaluations, usage)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.materialiser.tensors(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))
@@ -43,7 +47,9 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     await patiently(publish, session.store, report)
 
 
-async def _choose(session: Session, scoring: FinalEvaluations) -> tuple[tuple[Candidate, ...], Blend]:
+async def _choose(
+    session: Session, scoring: FinalEvaluations, genomes: CandidateGenomes
+) -> tuple[tuple[Candidate, ...], Blend]:
     """Return all candidates with their validation scores, and the best one."""
     population, settings = session.population(), session.spec.finalize
     if not population.ready:
@@ -51,19 +57,27 @@ async def _choose(session: Session, scoring: FinalEvaluations) -> tuple[tuple[Ca
     found: dict[str, FinalEvaluation] = {}
 
     async def score(blend: Blend) -> float:
-        found[blend.name] = await scoring.on("validation", blend.name, blend.genome(session.genome_of))
+        genome = await patiently(genomes.of, blend)
+        found[blend.name] = await scoring.on("validation", blend.name, genome)
         return found[blend.name].mean
 
     blends = [aggregate(population), average(session.n_experts), *best_members(population, settings.candidates)]
     for blend in blends:
         await score(blend)
     ranked = sorted(blends, key=lambda blend: -found[blend.name].mean)
-    blends += await greedy(ranked, found[ranked[0].name].mean, score, settings.greedy_steps)
+    combined = await greedy(ranked, found[ranked[0].name].mean, score, settings.greedy_steps)
+    kinds = [blends[:1], blends[2:], combined]
+    best = [max(kind, key=lambda blend: found[blend.name].mean) for kind in kinds if kind and settings.polish_steps]
+    polishes = [polished(blend, settings.polish_steps) for blend in best]
+    for blend in polishes:
+        await score(blend)
+    blends += [*combined, *polishes]
     chosen = max(blends, key=lambda blend: found[blend.name].mean)
     candidates = tuple(
         Candidate(
             name=blend.name,
             weights=blend.weights,
+            polish=blend.polish,
             validation={evaluation.task: evaluation.score for evaluation in found[blend.name].evaluations},
             chosen=blend is chosen,
         )

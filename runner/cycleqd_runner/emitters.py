@@ -1,0 +1,39 @@
+"""The emitters of one worker: pure ones from core, guided ones with the worker's engine, chosen child by child."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from cycleqd.api.search import GuidedEmitter
+from cycleqd.emitter import Emitter, Paper
+from cycleqd.schedule import GUIDED, emitter_of
+from cycleqd_runner.session import Session
+
+
+class Emitters:
+    """What proposes the children of a run."""
+
+    def __init__(self, session: Session) -> None:
+        """``session``: of this worker; its engine is opened when the first child is guided."""
+        self._session = session
+
+    def of(self, individual: int) -> Emitter:
+        """Return the emitter of a child."""
+        name = emitter_of(individual, self._session.spec.search)
+        return self._guided if name == GUIDED else self._paper
+
+    @cached_property
+    def _paper(self) -> Emitter:
+        return Paper(self._session.spec, self._session.layout)
+
+    @cached_property
+    def _guided(self) -> Emitter:
+        # Imports transformers' machinery: only where something is guided.
+        from cycleqd_runner.guide.emitter import Guided  # noqa: PLC0415 - see above
+        from cycleqd_runner.guide.guide import Guide  # noqa: PLC0415
+        from cycleqd_runner.guide.lessons import Lessons  # noqa: PLC0415
+
+        spec = self._session.spec
+        law = spec.search.emitter
+        assert isinstance(law, GuidedEmitter)  # noqa: S101 - the schedule has asked
+        return Guided(spec, Guide(self._session), Lessons(self._session.store, spec), law, self._paper)

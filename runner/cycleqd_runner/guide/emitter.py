@@ -1,0 +1,112 @@
+"""The Guided emitter: elites' midpoint, then a few gradient steps towards right answers of the run's individuals.
+
+Every expert solves most of its own search items, and what it answered is the target: no reference answers are needed.
+Only transcripts of search items exist, so validation and test items are never seen. Which child is guided is the
+schedule's business (:mod:`cycleqd.schedule`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cycleqd.api.run import RunSpec
+from cycleqd.api.search import GuidedEmitter
+from cycleqd.archive import Archive
+from cycleqd.crossover import cross
+from cycleqd.cycle import active_task, child_number
+from cycleqd.emitter import Emitter, GenomeOf, Proposal
+from cycleqd.fold import Population
+from cycleqd.genome import Genome, combine
+from cycleqd.rng import generator
+from cycleqd.sampling import sample_parents
+from cycleqd_runner.guide.guide import Guide
+from cycleqd_runner.guide.lessons import Lesson, Lessons
+
+LEAST_TO_LOSE = 0.1
+"""What a task counts at least among those that a child must not lose: a skill that is not there yet has to begin."""
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Gradient steps towards right answers.
+
+    Attributes:
+        spec: of the run.
+        guide: takes the steps.
+        lessons: of the run.
+        law: the manifest's settings.
+        unguided: proposes where there is nothing to learn from.
+        name: as results record it.
+    """
+
+    spec: RunSpec
+    guide: Guide
+    lessons: Lessons
+    law: GuidedEmitter
+    unguided: Emitter
+    name: str = "Guided"
+
+    def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
+        """Return the child; the same one for the same population on the same kind of machine."""
+        search, n_experts = self.spec.search, len(self.spec.experts)
+        task = active_task(child_number(individual, n_experts), len(self.spec.tasks), search)
+        lessons = self.lessons.of(population)
+        if not lessons:  # nobody has answered anything rightly yet
+            return self.unguided.propose(individual, population, genome_of)
+        archive = _children(population.archives[task], n_experts)
+        if len(archive.members):
+            parents, start, scores, draws = self._midpoint(individual, archive, genome_of)
+            steps = self.law.steps
+        else:
+            parents, scores, draws = tuple(range(n_experts)), np.zeros(len(self.spec.tasks)), {}
+            start = self._start([genome_of(k) for k in parents], lessons)
+            steps = self.law.first_steps
+        rng = generator(search.seed, individual, "guidance")
+        improved = self.guide.improve(start, lessons, shares(scores, task, self.law.lean), steps, rng)
+        draws |= {"steps": float(steps), "firstLoss": improved.losses[0], "lastLoss": improved.losses[-1]}
+        seen = len(population.ids)
+        return Proposal(
+            improved.genome, parents, task, self.name, seen, draws, teachers=improved.teachers, tokens=improved.tokens
+        )
+
+    def _start(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> Genome:
+        """Return where a child of experts alone starts: the same for all of a run's, because experts alone teach it."""
+        if self.law.start == "Uniform":
+            return combine(experts, [self.law.first_gain] * len(experts))
+        return self.guide.regression([lesson for lesson in lessons if lesson.teacher < len(experts)])
+
+    def _midpoint(
+        self, individual: int, archive: Archive, genome_of: GenomeOf
+    ) -> tuple[tuple[int, ...], Genome, npt.NDArray[np.float64], dict[str, float]]:
+        """Return two elites, their crossover, its parents' mean scores and the draws."""
+        search = self.spec.search
+        rows = list(sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling")))
+        parents = tuple(int(archive.members[row]) for row in rows)
+        first, second = (genome_of(parent) for parent in parents)
+        start, share = cross(first, second, search.crossover, generator(search.seed, individual, "crossover"))
+        return parents, start, archive.scores[rows].mean(axis=0), {"firstParentShare": share}
+
+
+def _children(archive: Archive, n_experts: int) -> Archive:
+    """Return the archive without the experts: from their midpoint, a few steps lead nowhere near what is there."""
+    keep = archive.members >= n_experts
+    return replace(archive, cells=archive.cells[keep], members=archive.members[keep], scores=archive.scores[keep])
+
+
+def shares(scores: npt.NDArray[np.float64], task: int, lean: float) -> list[float]:
+    """Return each task's share of the loss: ``lean`` for the active one, the others by what there is to lose.
+
+    Args:
+        scores: (n_tasks,) of the parents, in [0, 1].
+        task: index of the active task.
+        lean: its share, in [0, 1].
+    """
+    rest = np.maximum(scores, LEAST_TO_LOSE)
+    rest[task] = 0.0
+    wanted = (1.0 - lean) * rest / rest.sum()
+    wanted[task] = lean
+    return [float(share) for share in wanted]
