@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ class Archive(ABC):
         members: (n_elites,) ids of the elites.
         scores: (n_elites, n_tasks) in [0, 1], of the elites.
     """
+
+    ONE_PER_ELITE: ClassVar[tuple[str, ...]] = ("members", "scores")
+    """Attributes with a row for each elite."""
 
     task: int
     members: Ids
@@ -69,6 +72,10 @@ class Archive(ABC):
         """Sum of the elites' qualities (they are non-negative)."""
         return float(self.qualities.sum())
 
+    def only(self, keep: npt.NDArray[np.bool_]) -> Self:
+        """Return the archive without the elites that are not to ``keep`` (n_elites,)."""
+        return replace(self, **{name: getattr(self, name)[keep] for name in self.ONE_PER_ELITE})
+
     def best(self) -> int:
         """Return the row of the elite with the best quality; among equals, of the most recent individual."""
         return int(np.lexsort((self.members, self.qualities))[-1])
@@ -81,6 +88,8 @@ class CellArchive(Archive):
     Attributes:
         cells: (n_elites,) index of each occupied cell, ascending.
     """
+
+    ONE_PER_ELITE = (*Archive.ONE_PER_ELITE, "cells")
 
     cells: Ids
 
@@ -117,7 +126,8 @@ class CellArchive(Archive):
         place = np.minimum(np.searchsorted(self.cells, cells), len(self.cells) - 1)
         incumbent = self.qualities[place]
         wins = (quality > incumbent) | ((quality == incumbent) & (individual < self.members[place]))
-        return wins | (self.cells[place] != cells)
+        found: npt.NDArray[np.bool_] = wins | (self.cells[place] != cells)
+        return found
 
 
 @dataclass(frozen=True)

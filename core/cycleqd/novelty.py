@@ -64,6 +64,8 @@ class NoveltyArchive(Archive):
         size: most elites.
     """
 
+    ONE_PER_ELITE = (*Archive.ONE_PER_ELITE, "nearest")
+
     nearest: Scores
     size: int
 

@@ -139,6 +139,18 @@ def test_items_tell_apart_whom_scores_cannot(behaviour: str, kept: list[int]) ->
     assert fold(people, 2, settings).archives[0].members.tolist() == kept
 
 
+@every_type
+def test_only_some_elites(settings: ArchiveType) -> None:
+    people = [*EXPERTS, *(entry(3 + k, 0, (k / 7, 1 - k / 7, 0.5)) for k in range(8))]
+    for archive in fold(people, 3, settings).archives:
+        children = archive.only(archive.members >= 3)
+        kept = np.flatnonzero(archive.members >= 3)
+        assert 0 < len(kept) < len(archive.members)
+        assert children.members.tolist() == archive.members[kept].tolist()
+        assert {len(getattr(children, name)) for name in children.ONE_PER_ELITE} == {len(kept)}
+        assert children.enters(99, np.array([[2.0, 2.0, 2.0]])).tolist() == [True]
+
+
 def test_items_are_those_of_the_first_evaluation_that_has_scores() -> None:
     settings = DominatedNovelty(type="DominatedNovelty", behaviour="Items")
     later = [replace(entry(3, n, (0.5, 0.5, 0.5)), items=(text,) * 3) for n, text in ((1, "1100000"), (2, "0000011"))]
