@@ -10,12 +10,14 @@ import importlib.metadata
 import os
 import platform
 import socket
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
 from cycleqd import __version__, keys
+from cycleqd.emitter import Proposal
 from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
 from cycleqd.identity import read_identity, read_spec
@@ -93,6 +95,12 @@ class Session:
         if individual < self.n_experts and not self.store.exists(key):
             return self.experts[individual]
         return Genome.load(self.store.get(key), self.layout)
+
+    def draws_of(self, individual: int) -> Mapping[str, float]:
+        """Return what was recorded with a child's proposal; nothing for experts, whom nobody proposed."""
+        if individual < self.n_experts:
+            return {}
+        return Proposal.load(self.store.get(keys.genome(individual)), self.layout).draws
 
     @cached_property
     def tasks(self) -> tuple[RunTask, ...]:
