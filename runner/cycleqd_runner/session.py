@@ -29,6 +29,7 @@ from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines import Engine, open_engine
 from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.local_copies import model_folder, store_folder
+from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
 from cycleqd_runner.unsupported import refuse_unsupported
@@ -61,14 +62,16 @@ class Session:
         return Checkpoint(model_folder(self.spec.base_model, self.identity.uid))
 
     @cached_property
+    def models(self) -> dict[str, Checkpoint | Adapter]:
+        """The experts as they were given, by name, in the order of their ids."""
+        return {expert.name: open_expert(model_folder(expert, self.identity.uid)) for expert in self.spec.experts}
+
+    @cached_property
     def bases(self) -> tuple[Basis, ...]:
         """The experts' factors, in the order of their ids."""
         return tuple(
-            Basis(
-                store_folder(self.store, keys.basis(expert.name), self.identity.uid),
-                open_expert(model_folder(expert, self.identity.uid)),
-            )
-            for expert in self.spec.experts
+            Basis(store_folder(self.store, keys.basis(name), self.identity.uid), model)
+            for name, model in self.models.items()
         )
 
     @cached_property
