@@ -69,9 +69,9 @@ class Affinity(Record):
     def verdict(self) -> str:
         """What to expect of a merge of all of them, and what to do: one or two sentences."""
         worst = self.worst
-        alike = sum(pair.standing == worst.standing for pair in self.pairs)
-        who = "All experts" if alike == len(self.pairs) > 1 else f"{worst.first} and {worst.second}"
-        others = f" The same holds for {alike - 1} more of {len(self.pairs)} pairs." if 1 < alike < len(self.pairs) else ""
+        alike, all_pairs = sum(pair.standing == worst.standing for pair in self.pairs), len(self.pairs)
+        who = "All experts" if alike == all_pairs > 1 else f"{worst.first} and {worst.second}"
+        others = f" The same holds for {alike - 1} more of {all_pairs} pairs." if 1 < alike < all_pairs else ""
         return f"{who} are {_WORDS[worst.standing]}{others}"
 
 

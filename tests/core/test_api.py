@@ -63,6 +63,15 @@ def test_a_manifest_survives_being_written() -> None:
     assert CycleQDRun.model_validate(run.model_dump(mode="json", by_alias=True)) == run
 
 
+def test_a_spec_without_its_defaults_can_be_read_again() -> None:
+    """As the report shows it: a variant keeps its type even if that is the default one."""
+    search = {"mutation": {"type": "Svd", "maxScale": 0.2}, "crossover": {"type": "Linear", "mean": 2.0}}
+    spec = run_spec(search=search | {"sampling": {"type": "Elite"}})
+    short = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert short["search"] == search
+    assert RunSpec.model_validate(short) == spec
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
