@@ -49,12 +49,24 @@ def most_bins(n_tasks: int) -> int:
     return max(bins for bins in range(1, 1001) if bins ** (n_tasks - 1) <= INT64_MAX)
 
 
+_CHILD_BASIS = (
+    "self.search.mutation.type == 'Svd' && has(self.search.mutation.basis) && self.search.mutation.basis == 'Child'"
+)
+
 SPEC_RULES = (
     ("self.tasks.all(t, self.experts.exists(e, e.name == t.expert))", "every task must name one of spec.experts"),
     ("self.experts.all(e, self.tasks.exists_one(t, t.expert == e.name))", "give every expert exactly one task"),
     (
         "self.search.cycle != 'Fixed' || self.search.fixedTask < self.tasks.size()",
         "search.fixedTask is an index into tasks",
+    ),
+    (
+        # A default that depends on the type is not in the schema, so the rule knows it.
+        (
+            f"!({_CHILD_BASIS}) || (has(self.search.crossover.granularity) ? "
+            "self.search.crossover.granularity != 'Direction' : self.search.crossover.type != 'Uniform')"
+        ),
+        "search.crossover.granularity Direction needs search.mutation.basis Expert: parents share no other directions",
     ),
     (
         # CEL has no powers: a list of limits, for 2, 3, ... tasks.

@@ -73,8 +73,22 @@ def test_no_description_is_cut_in_the_middle() -> None:
         ),
         ("search.seed", {"default": 0, "minimum": 0, "format": "int64"}),
         ("search.archive.lowerFactor", {"default": 0.85, "minimum": 0.0, "maximum": 1.0}),
-        ("search.crossover.mean", {"default": 1.0, "minimum": 0.0, "exclusiveMinimum": True}),
-        ("search.mutation", {"default": {"type": "Svd", "basis": "Expert", "maxScale": 0.3}, "required": ["type"]}),
+        ("search.crossover.mean", {"minimum": 0.0, "exclusiveMinimum": True}),
+        ("search.crossover.granularity", {"enum": ["Model", "Layer", "Module", "Direction"]}),
+        (
+            "search.mutation",
+            {
+                "default": {
+                    "type": "Svd",
+                    "basis": "Expert",
+                    "maxScale": 0.3,
+                    "signed": False,
+                    "density": 1.0,
+                    "stepLearningRate": 0.0,
+                },
+                "required": ["type"],
+            },
+        ),
         ("search.sampling", {"default": {"type": "Elite", "alphaLow": 0.5, "alphaHigh": 0.8}}),
         ("search.cycle", {"enum": ["Tasks", "Fixed"], "default": "Tasks"}),
         (
@@ -141,7 +155,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 5
+    assert len(_rules("")) == 6
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))

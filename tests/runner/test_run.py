@@ -52,7 +52,11 @@ def tiny_spec(folder: Path, experts: dict[str, Path], base: Path, **search: Any)
         pytest.param("full", {}, id="full checkpoints"),
         pytest.param("lora", {}, id="LoRA adapters"),
         pytest.param("lora", {"mutation": {"type": "Svd", "basis": "Child"}}, id="LoRA adapters in the child's basis"),
-        pytest.param("mixed", {"mutation": {"type": "Gaussian"}}, id="one of each, Gaussian mutation"),
+        pytest.param(
+            "mixed",
+            {"mutation": {"type": "Gaussian", "stepLearningRate": 0.3}, "crossover": {"type": "Uniform"}},
+            id="one of each, Gaussian mutation with learned steps, uniform crossover",
+        ),
     ],
 )
 def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, search: dict[str, Any]) -> None:
@@ -71,6 +75,7 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     report = report_of(manifest)
     assert set(report["scores"]) == {"base", "a", "b", "average", "merged"}
     assert sorted(results_of(manifest)) == list(range(2 + 4))
+    assert [(pair["first"], pair["second"]) for pair in report["affinity"]["pairs"]] == [("a", "b")]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final" / "model")
     tokens = AutoTokenizer.from_pretrained(base)("say 1", return_tensors="pt").input_ids
     assert torch.isfinite(model(tokens).logits).all()
