@@ -69,7 +69,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 def breed(parents: tuple[Genome, Genome], of: Layout, child: int) -> Genome:
     """Return one child, as the cycle makes it."""
     rng = np.random.default_rng(child)
-    crossed, _ = cross(*parents, LinearCrossover(), rng)
+    crossed, _ = cross(*parents, of, LinearCrossover(), rng)
     return mutate(crossed, of, child % EXPERTS, SvdMutation(), rng)[0]
 
 

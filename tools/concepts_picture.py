@@ -48,7 +48,7 @@ def breed(spec: RunSpec, layout: Layout) -> Population:
     """Return the population of experts and children, each bred from the fold of all before it."""
     genomes = [expert_genome(layout, k) for k in range(len(TASKS))]
     entries = [Entry(k, 0, score(genome)) for k, genome in enumerate(genomes)]
-    emitter = Paper(spec, layout)
+    emitter = Paper(spec, layout, lambda _: {})
     for individual in range(len(TASKS), len(TASKS) + MOMENTS[-1]):
         population = fold(entries, len(TASKS), spec.search.archive)
         genomes.append(emitter.propose(individual, population, genomes.__getitem__).genome)

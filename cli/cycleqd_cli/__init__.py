@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from cycleqd import __version__
-from cycleqd_cli import compare, export, init, listing, logs, plot, report, run, status, steering, validate, worker
+from cycleqd_cli import (
+    compare,
+    experts,
+    export,
+    init,
+    listing,
+    logs,
+    plot,
+    report,
+    run,
+    status,
+    steering,
+    validate,
+    worker,
+)
 from cycleqd_cli.failures import debugging, guarded, worker_exit_code
 from cycleqd_cli.options import with_options
 
@@ -46,6 +60,7 @@ def _options(
 
 app.command(epilog=init.EPILOG)(guarded(init.init))
 app.command(epilog=validate.EPILOG)(guarded(validate.validate))
+app.command(epilog=experts.EPILOG)(guarded(experts.experts))
 app.command(epilog=run.EPILOG)(guarded(run.run))
 app.command("list", epilog=listing.EPILOG)(guarded(with_options(listing.list_runs, store=False)))
 app.command(epilog=status.EPILOG)(guarded(with_options(status.status, store=True)))

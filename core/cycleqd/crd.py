@@ -61,6 +61,10 @@ RACEABLE = (
     "!self.search.racing.enabled || !has(self.search.archive.behaviour) || self.search.archive.behaviour == 'Scores'"
 )
 
+_CHILD_BASIS = (
+    "self.search.mutation.type == 'Svd' && has(self.search.mutation.basis) && self.search.mutation.basis == 'Child'"
+)
+
 SPEC_RULES = (
     ("self.tasks.all(t, self.experts.exists(e, e.name == t.expert))", "every task must name one of spec.experts"),
     ("self.experts.all(e, self.tasks.exists_one(t, t.expert == e.name))", "give every expert exactly one task"),
@@ -71,6 +75,14 @@ SPEC_RULES = (
     (
         RACEABLE,
         "search.racing.enabled needs search.archive.behaviour Scores",
+    ),
+    (
+        # A default that depends on the type is not in the schema, so the rule knows it.
+        (
+            f"!({_CHILD_BASIS}) || (has(self.search.crossover.granularity) ? "
+            "self.search.crossover.granularity != 'Direction' : self.search.crossover.type != 'Uniform')"
+        ),
+        "search.crossover.granularity Direction needs search.mutation.basis Expert: parents share no other directions",
     ),
     (
         COUNTABLE,

@@ -7,11 +7,12 @@ An emitter that needs a model (``Guided``) gets it when it is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cycleqd.api.run import RunSpec
+from cycleqd.api.search import Mutation, NoMutation
 from cycleqd.crossover import cross
 from cycleqd.cycle import active_task, child_number
 from cycleqd.fold import Population
@@ -19,9 +20,12 @@ from cycleqd.genome import Genome, Layout
 from cycleqd.mutation import mutate
 from cycleqd.rng import generator
 from cycleqd.sampling import sample_parents
+from cycleqd.step_size import STEP_FACTOR, inherit, scaled
 
 GenomeOf = Callable[[int], Genome]
 """Returns the genome of an individual by its id."""
+DrawsOf = Callable[[int], Mapping[str, float]]
+"""Returns what was recorded with an individual's proposal, by its id; nothing for experts."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,18 @@ class Emitter(Protocol):
 
 @dataclass(frozen=True)
 class Paper:
-    """Elite sampling, crossover and mutation as in the paper (sections 4.2 to 4.4).
+    """Elite sampling, crossover and mutation as in the paper (sections 4.2 to 4.4), and their variants.
 
     Attributes:
         spec: of the run.
         layout: of the run's genomes.
+        draws_of: where learned step sizes are inherited from; asked only if the run learns them.
         name: as results record it.
     """
 
     spec: RunSpec
     layout: Layout
+    draws_of: DrawsOf
     name: str = "Paper"
 
     def propose(self, individual: int, population: Population, genome_of: GenomeOf) -> Proposal:
@@ -97,9 +103,19 @@ class Paper:
         rows = sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling"))
         parents = tuple(int(archive.members[row]) for row in rows)
         first, second = (genome_of(parent) for parent in parents)
-        crossed, share = cross(first, second, search.crossover, generator(search.seed, individual, "crossover"))
+        rng = generator(search.seed, individual, "crossover")
+        crossed, shares = cross(first, second, self.layout, search.crossover, rng)
+        law, factor = self._step_size(individual, parents)
         expert = self.layout.experts.index(self.spec.tasks[task].expert)
-        rng = generator(search.seed, individual, "mutation")
-        genome, step = mutate(crossed, self.layout, expert, search.mutation, rng)
-        draws = {"firstParentShare": share, "mutationStep": step}
+        genome, step = mutate(crossed, self.layout, expert, law, generator(search.seed, individual, "mutation"))
+        draws = {**shares, **factor, "mutationStep": step}
         return Proposal(genome, parents, task, self.name, len(population.ids), draws)
+
+    def _step_size(self, individual: int, parents: Sequence[int]) -> tuple[Mutation, dict[str, float]]:
+        """Return the mutation of a child, and the factor of its size where the run learns it."""
+        law, seed = self.spec.search.mutation, self.spec.search.seed
+        if isinstance(law, NoMutation) or law.step_learning_rate == 0.0:
+            return law, {}
+        recorded = [self.draws_of(parent) for parent in parents]
+        factor = inherit(recorded, law.step_learning_rate, generator(seed, individual, "step"))
+        return scaled(law, factor), {STEP_FACTOR: factor}

@@ -11,12 +11,21 @@ from typing import cast
 
 import numpy as np
 
-from cycleqd.api.search import GaussianMutation, NoMutation, SvdMutation
+from cycleqd.api.search import GaussianMutation, Mutation, SvdMutation
 from cycleqd.genome import Genome, Layout, Vector
 
-Mutation = SvdMutation | GaussianMutation | NoMutation
 Mutate = Callable[[Genome, Layout, int, Mutation, np.random.Generator], Vector]
 # ruff: noqa: ARG001 - all kinds of mutation have one signature, so that they can stand in one table
+
+
+def _directions(law: SvdMutation, count: int, rng: np.random.Generator) -> Vector:
+    """Return w / maxScale of each direction: (count,) in [0, 1], or [-1, 1] if signed; 0 where nothing changes."""
+    weights = rng.random(count, np.float32)
+    if law.signed:
+        weights = np.float32(2.0) * weights - np.float32(1.0)
+    if law.density < 1.0:
+        weights = np.where(rng.random(count) < law.density, weights, np.float32(0.0))
+    return weights
 
 
 def _expert_directions(genome: Genome, layout: Layout, expert: int, law: Mutation, rng: np.random.Generator) -> Vector:
@@ -24,7 +33,7 @@ def _expert_directions(genome: Genome, layout: Layout, expert: int, law: Mutatio
     law = cast(SvdMutation, law)
     step = np.zeros_like(genome.values)
     own = layout.gains_of(expert)
-    step[own] = rng.random(own.stop - own.start, np.float32) * np.float32(law.max_scale)
+    step[own] = _directions(law, own.stop - own.start, rng) * np.float32(law.max_scale)
     return step
 
 
@@ -36,7 +45,7 @@ def _child_directions(genome: Genome, layout: Layout, expert: int, law: Mutation
         block = layout.core_of(index)
         rank = sum(matrix.ranks)
         left, scales, right = np.linalg.svd(genome.values[block].reshape(rank, rank).astype(np.float64))
-        weights = rng.random(rank, np.float32).astype(np.float64) * law.max_scale
+        weights = _directions(law, rank, rng).astype(np.float64) * law.max_scale
         step[block] = ((left * (weights * scales)) @ right).ravel()
     return step
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from cycleqd import keys
+from cycleqd.affinity import Affinity
 from cycleqd.errors import MissingObject
 from cycleqd.records import Record
 from cycleqd.statistics import Estimate
@@ -166,6 +167,8 @@ class Report(Record):
     """The merged model against the best expert, the plain average of the experts, and :data:`OWN_EXPERTS`."""
     own_experts: dict[str, str] = Field(default_factory=dict)
     """Name of the expert that was trained for each task."""
+    affinity: Affinity | None = None
+    """How close the experts are to each other; None: reports of older versions do not know."""
     candidates: tuple[Candidate, ...] = ()
     individuals: tuple[Individual, ...] = ()
     archives: tuple[ArchiveView, ...] = ()

@@ -24,7 +24,7 @@ class Emitters:
 
     @cached_property
     def _paper(self) -> Emitter:
-        return Paper(self._session.spec, self._session.layout)
+        return Paper(self._session.spec, self._session.layout, self._session.draws_of)
 
     @cached_property
     def _guided(self) -> Emitter:
@@ -36,4 +36,5 @@ class Emitters:
         spec = self._session.spec
         law = spec.search.emitter
         assert isinstance(law, GuidedEmitter)  # noqa: S101 - the schedule has asked
-        return Guided(spec, Guide(self._session), Lessons(self._session.store, spec), law, self._paper)
+        lessons = Lessons(self._session.store, spec)
+        return Guided(spec, self._session.layout, Guide(self._session), lessons, law, self._paper)

@@ -62,7 +62,7 @@ def factorise(
         if not is_matrix(tensor, shape):
             others.append(OtherTensor(name=tensor, is_changed=_is_changed(name, expert, base, tensor)))
         else:
-            if _holds_full(expert, tensor):
+            if holds_full(expert, tensor):
                 entry, arrays = _full_rank(tensor, _both(name, expert, base, tensor), rank, device)
             elif isinstance(expert, Adapter) and tensor in expert.matrices:
                 entry, arrays = _low_rank(name, tensor, expert, (shape[0], shape[1]))
@@ -85,7 +85,8 @@ def factorise(
     return manifest
 
 
-def _holds_full(expert: Checkpoint | Adapter, tensor: str) -> bool:
+def holds_full(expert: Checkpoint | Adapter, tensor: str) -> bool:
+    """Return whether an expert stores all numbers of a tensor, rather than factors or nothing."""
     return isinstance(expert, Checkpoint) or tensor in expert.saved
 
 
@@ -96,7 +97,7 @@ def _both(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str
 
 
 def _is_changed(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str) -> bool:
-    if not _holds_full(expert, tensor):
+    if not holds_full(expert, tensor):
         return False
     old, new = _both(name, expert, base, tensor)
     if torch.equal(old, new):

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import platform
 import socket
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from cycleqd import __version__, keys
 from cycleqd.archives import compares_items
+from cycleqd.emitter import Proposal
 from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
 from cycleqd.identity import read_identity, read_spec
@@ -28,6 +30,7 @@ from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines import Engine, open_engine
 from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.local_copies import model_folder, store_folder
+from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
 from cycleqd_runner.unsupported import refuse_unsupported
@@ -60,14 +63,16 @@ class Session:
         return Checkpoint(model_folder(self.spec.base_model, self.identity.uid))
 
     @cached_property
+    def models(self) -> dict[str, Checkpoint | Adapter]:
+        """The experts as they were given, by name, in the order of their ids."""
+        return {expert.name: open_expert(model_folder(expert, self.identity.uid)) for expert in self.spec.experts}
+
+    @cached_property
     def bases(self) -> tuple[Basis, ...]:
         """The experts' factors, in the order of their ids."""
         return tuple(
-            Basis(
-                store_folder(self.store, keys.basis(expert.name), self.identity.uid),
-                open_expert(model_folder(expert, self.identity.uid)),
-            )
-            for expert in self.spec.experts
+            Basis(store_folder(self.store, keys.basis(name), self.identity.uid), model)
+            for name, model in self.models.items()
         )
 
     @cached_property
@@ -94,6 +99,12 @@ class Session:
         if individual < self.n_experts and not self.store.exists(key):
             return self.experts[individual]
         return Genome.load(self.store.get(key), self.layout)
+
+    def draws_of(self, individual: int) -> Mapping[str, float]:
+        """Return what was recorded with a child's proposal; nothing for experts, whom nobody proposed."""
+        if individual < self.n_experts:
+            return {}
+        return Proposal.load(self.store.get(keys.genome(individual)), self.layout).draws
 
     @cached_property
     def tasks(self) -> tuple[RunTask, ...]:

@@ -54,7 +54,12 @@ def test_what_touches_no_weights_works_without_torch(tmp_path: Path, arguments: 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["validate", "tiny.yaml"], ["export", "tiny.yaml", "--child", "0", "out"], ["worker", "finalize", "--run", "run"]],
+    [
+        ["validate", "tiny.yaml"],
+        ["experts", "tiny.yaml"],
+        ["export", "tiny.yaml", "--child", "0", "out"],
+        ["worker", "finalize", "--run", "run"],
+    ],
     ids=lambda arguments: arguments[0],
 )
 def test_what_touches_weights_says_that_torch_is_missing(tmp_path: Path, arguments: list[str]) -> None:

@@ -63,6 +63,15 @@ def test_a_manifest_survives_being_written() -> None:
     assert CycleQDRun.model_validate(run.model_dump(mode="json", by_alias=True)) == run
 
 
+def test_a_spec_without_its_defaults_can_be_read_again() -> None:
+    """As the report shows it: a variant keeps its type even if that is the default one."""
+    search = {"mutation": {"type": "Svd", "maxScale": 0.2}, "crossover": {"type": "Linear", "mean": 2.0}}
+    spec = run_spec(search=search | {"sampling": {"type": "Elite"}})
+    short = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert short["search"] == search
+    assert RunSpec.model_validate(short) == spec
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -73,7 +82,11 @@ def test_a_manifest_survives_being_written() -> None:
         ("search.archive.upper_factor", 1.15),
         ("search.crossover.mean", 1.0),
         ("search.crossover.standard_deviation", 0.03),
+        ("search.crossover.granularity", "Model"),
         ("search.mutation", SvdMutation(type="Svd", basis="Expert", max_scale=0.3)),
+        ("search.mutation.signed", False),
+        ("search.mutation.density", 1.0),
+        ("search.mutation.step_learning_rate", 0.0),
         ("search.sampling", EliteSampling(type="Elite", alpha_low=0.5, alpha_high=0.8)),
         ("search.cycle", "Tasks"),
         ("search.emitter", PaperEmitter()),
@@ -132,9 +145,16 @@ def _changed(path: str, value: object) -> dict[str, Any]:
             "choose behaviour Scores, or no racing",
             id="racing where items decide",
         ),
+        pytest.param(
+            "search",
+            {"crossover": {"type": "Uniform"}, "mutation": {"type": "Svd", "basis": "Child"}},
+            "granularity is Direction, but with mutation.basis Child",
+            id="directions that parents do not share",
+        ),
+        pytest.param("search.mutation", {"type": "Svd", "density": 0}, "greater than 0", id="no direction changes"),
         pytest.param("search.children", -1, "greater than or equal to 0", id="negative children"),
         pytest.param("search.children", 3.5, "valid integer", id="a fraction of a child"),
-        pytest.param("search.crossover", {"mean": float("inf")}, "finite", id="infinite mean"),
+        pytest.param("search.crossover", {"type": "Linear", "mean": float("inf")}, "finite", id="infinite mean"),
         pytest.param(
             "search.archive", {"lowerFactor": 1.2}, "less than or equal to 1", id="lower limit above the weakest"
         ),

@@ -78,8 +78,22 @@ def test_no_description_is_cut_in_the_middle() -> None:
         ),
         ("search.archive.type", {"default": "Grid", "enum": ["Cvt", "DominatedNovelty", "Grid"]}),
         ("search.archive.lowerFactor", {"minimum": 0.0, "maximum": 1.0}),
-        ("search.crossover.mean", {"default": 1.0, "minimum": 0.0, "exclusiveMinimum": True}),
-        ("search.mutation", {"default": {"type": "Svd", "basis": "Expert", "maxScale": 0.3}, "required": ["type"]}),
+        ("search.crossover.mean", {"minimum": 0.0, "exclusiveMinimum": True}),
+        ("search.crossover.granularity", {"enum": ["Model", "Layer", "Module", "Direction"]}),
+        (
+            "search.mutation",
+            {
+                "default": {
+                    "type": "Svd",
+                    "basis": "Expert",
+                    "maxScale": 0.3,
+                    "signed": False,
+                    "density": 1.0,
+                    "stepLearningRate": 0.0,
+                },
+                "required": ["type"],
+            },
+        ),
         ("search.sampling", {"default": {"type": "Elite", "alphaLow": 0.5, "alphaHigh": 0.8}}),
         ("search.cycle", {"enum": ["Tasks", "Fixed"], "default": "Tasks"}),
         (
@@ -146,7 +160,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 6
+    assert len(_rules("")) == 7
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))

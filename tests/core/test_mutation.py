@@ -115,3 +115,56 @@ def test_no_mutation_changes_nothing(form: str) -> None:
     mutated, size = mutate(genome, world.layout, 0, NoMutation(type="None"), generator(0, 5, "mutation"))
     assert mutated.digest == genome.digest
     assert size == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_unsigned_and_dense_is_the_papers_bit_for_bit(seed: int) -> None:
+    """What the paper's setting computed before there were signs and densities."""
+    layout, child = full_rank_world().layout, _child(seed)
+    law = SvdMutation(signed=False, density=1.0)
+    mutated, _ = mutate(child, layout, 1, law, generator(seed, 5, "mutation"))
+    own, expected = layout.gains_of(1), child.values.copy()
+    expected[own] += generator(seed, 5, "mutation").random(own.stop - own.start, np.float32) * np.float32(0.3)
+    assert mutated.digest == Genome(expected, child.coefficients).digest
+
+
+def test_signed_weights_are_uniform_on_both_sides() -> None:
+    layout = full_rank_world().layout
+    zero = Genome(np.zeros(layout.size, np.float32), np.zeros((3, 1), np.float32))
+    law = SvdMutation(signed=True)
+    draws = [mutate(zero, layout, 0, law, generator(0, n, "m"))[0].values[layout.gains_of(0)] for n in range(300)]
+    assert stats.kstest((np.concatenate(draws) / 0.3 + 1) / 2, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_sparse_mutation_changes_that_share_of_the_directions(signed: bool) -> None:
+    layout = full_rank_world().layout
+    zero = Genome(np.zeros(layout.size, np.float32), np.zeros((3, 1), np.float32))
+    law = SvdMutation(density=0.2, signed=signed)
+    draws = [mutate(zero, layout, 0, law, generator(0, n, "m"))[0].values[layout.gains_of(0)] for n in range(300)]
+    weights = np.concatenate(draws)
+    changed = weights[weights != 0]
+    assert stats.binomtest(len(changed), len(weights), 0.2).pvalue > 1e-3
+    scaled = (changed / 0.3 + 1) / 2 if signed else changed / 0.3
+    assert stats.kstest(scaled, "uniform").pvalue > 1e-3, "those that change are drawn as without sparsity"
+
+
+def test_sparse_signed_mutation_of_the_childs_own_directions() -> None:
+    world = lora_world()
+    child = world.core_genome(1)
+    law = SvdMutation(basis="Child", signed=True, density=0.5)
+    weights = []
+    for n in range(20):
+        mutated, _ = mutate(child, world.layout, 1, law, generator(0, n, "mutation"))
+        after, _ = world.weights(mutated)
+        for m, new in enumerate(after):
+            left, scales, right = world.svd(1, m)
+            step = left.T @ (new - world.base[m] - world.tasks[1][m]) @ right.T
+            np.testing.assert_allclose(step, np.diag(np.diag(step)), atol=1e-5 * scales[0])
+            weights += list(np.diag(step) / scales)
+    found = np.array(weights)
+    still = np.abs(found) < 1e-4
+    assert 0.3 < still.mean() < 0.7
+    assert found.min() < -0.1
+    assert found.max() > 0.1
+    assert np.abs(found).max() <= 0.3 + 1e-4

@@ -122,7 +122,8 @@ GOOD: dict[str, dict[str, Any]] = {
         },
     ),
     "whole-numbers-where-fractions-are-meant": edited(
-        minimal(), {"spec.search": {"crossover": {"mean": 1}, "archive": {"lowerFactor": 1, "upperFactor": 2}}}
+        minimal(),
+        {"spec.search": {"crossover": {"type": "Linear", "mean": 1}, "archive": {"lowerFactor": 1, "upperFactor": 2}}},
     ),
     "seventeen-tasks-with-the-default-bins": minimal(n_tasks=17),
     "largest-numbers": edited(minimal(), {"spec.search": {"seed": 2**63 - 1, "children": 1_000_000, "lag": 0}}),
@@ -137,6 +138,16 @@ GOOD: dict[str, dict[str, Any]] = {
     ),
     "archives-of-items": edited(minimal(), {"spec.search.archive": {"type": "DominatedNovelty", "behaviour": "Items"}}),
     "eighteen-tasks-without-a-grid": edited(minimal(n_tasks=18), {"spec.search.archive": {"type": "DominatedNovelty"}}),
+    "layers-of-either-parent": edited(
+        minimal(), {"spec.search.crossover": {"type": "Uniform", "granularity": "Layer", "probability": 0.3}}
+    ),
+    "weights-per-matrix-of-children": edited(
+        minimal(),
+        {
+            "spec.search.crossover": {"type": "Linear", "granularity": "Module"},
+            "spec.search.mutation": {"type": "Svd", "basis": "Child", "density": 0.1, "stepLearningRate": 0.2},
+        },
+    ),
     "svd-mutation-in-short": edited(minimal(), {"spec.search.mutation": {"type": "Svd"}}),
     "guided": edited(minimal(), {"spec.search.emitter": {"type": "Guided", "steps": 3, "share": 0.5}}),
     "sql": _evaluated_by({"type": "Sql", "itemsSeed": 3, "systemPrompt": ""}),
@@ -209,7 +220,11 @@ BAD: dict[str, tuple[Edits, str]] = {
     "half-a-child": ({"spec.search.children": 1.5}, "spec.search.children"),
     "seed-beyond-64-bits": ({"spec.search.seed": 2**63}, "spec.search.seed"),
     "factor-above-one": ({"spec.search.archive.lowerFactor": 1.5}, "spec.search.archive.lowerFactor"),
-    "zero-where-positive": ({"spec.search.crossover.mean": 0}, "spec.search.crossover.mean"),
+    "directions-of-children": (
+        {"spec.search.crossover": {"type": "Uniform"}, "spec.search.mutation": {"type": "Svd", "basis": "Child"}},
+        "search.crossover.granularity Direction needs search.mutation.basis Expert",
+    ),
+    "zero-where-positive": ({"spec.search.crossover": {"type": "Linear", "mean": 0}}, "spec.search.crossover.mean"),
     "too-many-cells": (
         {"spec.search.archive.bins": 2, **{f"spec.{n}": minimal("x", 64)["spec"][n] for n in ("experts", "tasks")}},
         "search.archive.bins makes more cells than 64 bits can count",

@@ -88,7 +88,8 @@ class _Lineage:
         other_dense = self.dense[0] if mate is None else self.experts[mate]
         rng = np.random.default_rng(generation)
         law = LinearCrossover(standard_deviation=0.3)
-        child, share = cross(other, self.genomes[1], law, rng)
+        child, draws = cross(other, self.genomes[1], self.layout, law, rng)
+        share = draws["firstParentShare"]
         dense = {n: share * other_dense[n] + (1 - share) * self.dense[1][n] for n in self.base}
         task = generation % EXPERTS
         child, _ = mutate(child, self.layout, task, SvdMutation(), np.random.default_rng(1000 + generation))

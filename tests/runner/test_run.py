@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cycleqd.store import open_store
 from tests.runner.models import fine_tune, save_adapter, save_llama
 from tests.runner.runs import (
+    COMMAND,
     finish,
     report_of,
     results_of,
@@ -50,7 +52,11 @@ def tiny_spec(folder: Path, experts: dict[str, Path], base: Path, **search: Any)
         pytest.param("full", {}, id="full checkpoints"),
         pytest.param("lora", {}, id="LoRA adapters"),
         pytest.param("lora", {"mutation": {"type": "Svd", "basis": "Child"}}, id="LoRA adapters in the child's basis"),
-        pytest.param("mixed", {"mutation": {"type": "Gaussian"}}, id="one of each, Gaussian mutation"),
+        pytest.param(
+            "mixed",
+            {"mutation": {"type": "Gaussian", "stepLearningRate": 0.3}, "crossover": {"type": "Uniform"}},
+            id="one of each, Gaussian mutation with learned steps, uniform crossover",
+        ),
     ],
 )
 def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, search: dict[str, Any]) -> None:
@@ -69,6 +75,7 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     report = report_of(manifest)
     assert set(report["scores"]) == {"base", "a", "b", "average", "merged"}
     assert sorted(results_of(manifest)) == list(range(2 + 4))
+    assert [(pair["first"], pair["second"]) for pair in report["affinity"]["pairs"]] == [("a", "b")]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final" / "model")
     tokens = AutoTokenizer.from_pretrained(base)("say 1", return_tensors="pt").input_ids
     assert torch.isfinite(model(tokens).logits).all()
@@ -76,6 +83,34 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     again = start_run(manifest)
     finish(again)
     assert again.returncode == 0, "a finished run is found finished"
+
+
+def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -> None:
+    base = save_llama(tmp_path / "base")
+    experts = {name: save_adapter(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"), start=1)}
+    guided = {"type": "Guided", "steps": 1, "firstSteps": 2, "batchItems": 4, "share": 0.7}
+    spec = tiny_spec(tmp_path, experts, base, emitter=guided, mutation={"type": "Svd", "basis": "Child"}, children=6)
+    spec["finalize"] |= {"polishSteps": 1}
+    manifest = write_manifest(tmp_path / "tiny.yaml", spec)
+
+    process = start_run(manifest)
+    printed = finish(process)
+
+    assert process.returncode == 0, printed
+    children = [result for individual, result in results_of(manifest).items() if individual >= len(experts)]
+    assert {child.emitter for child in children} == {"Paper", "Guided"}
+    for child in children:
+        assert bool(child.teachers) == bool(child.training_tokens) == (child.emitter == "Guided")
+    first = next(child for child in children if child.emitter == "Guided")
+    assert (first.parents, first.draws["steps"]) == ((0, 1), 2)
+    report = report_of(manifest)
+    polished = [candidate for candidate in report["candidates"] if candidate["polish"]]
+    assert "aggregate-polished" in {candidate["name"] for candidate in polished}
+    assert report["cost"]["training_tokens"] > sum(child.training_tokens for child in children)
+    adapter = tmp_path / "adapter"
+    exported = subprocess.run([*COMMAND, "export", str(manifest), str(adapter), "--final", "--adapter"], check=False)
+    assert exported.returncode == 0
+    assert (adapter / "adapter_config.json").exists()
 
 
 def test_a_run_in_s3_leaves_nothing_but_pictures_and_logs_here(tmp_path: Path, s3_bucket: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from cycleqd.api.base import DEFAULT_TYPE, ApiModel, Fraction, Positive
+
+StepLearningRate = Annotated[float, Field(ge=0.0, le=2.0)]
 
 
 class EliteSampling(ApiModel):
@@ -26,15 +28,33 @@ class RandomSampling(ApiModel):
     type: Literal["Random"]
 
 
+Granularity = Literal["Model", "Layer", "Module", "Direction"]
+"""What shares one crossover weight: everything, what is in one layer, one weight matrix, or one singular direction."""
+
+
 class LinearCrossover(ApiModel):
     """child = (w1 parent1 + w2 parent2) / (w1 + w2) with w ~ N(mean, sd²), on task vectors."""
 
     type: Literal["Linear"] = "Linear"
-    """Kind of crossover; there is one so far."""
     mean: Positive = 1.0
     """Mean of the parents' weights."""
     standard_deviation: Annotated[float, Field(ge=0.0, le=10.0)] = 0.03
     """Standard deviation of the parents' weights (0.03 in the paper)."""
+    granularity: Granularity = "Model"
+    """What gets weights of its own: the Model (the paper), each Layer, Module (matrix) or singular Direction."""
+
+
+class UniformCrossover(ApiModel):
+    """Each layer, matrix or singular direction of the child comes from one parent or from the other."""
+
+    type: Literal["Uniform"]
+    probability: Fraction = 0.5
+    """Probability that a part comes from the first parent."""
+    granularity: Granularity = "Direction"
+    """What comes from one parent as a whole: each Layer, Module (matrix) or singular Direction, or the Model."""
+
+
+Crossover = LinearCrossover | UniformCrossover
 
 
 class SvdMutation(ApiModel):
@@ -45,6 +65,12 @@ class SvdMutation(ApiModel):
     """Whose directions: the active task's expert's (the authors' code) or the child's (the paper's text; LoRA only)."""
     max_scale: Annotated[float, Field(gt=0.0, le=10.0)] = 0.3
     """Upper end of the uniform distribution of w."""
+    signed: bool = False
+    """Draw w from [-maxScale, maxScale], so that directions can shrink, too; the paper's only grow."""
+    density: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Probability that a direction changes at all; 1 (the paper) changes every one."""
+    step_learning_rate: StepLearningRate = 0.0
+    """Learn maxScale: a child's is its parents' geometric mean times exp(rate · N(0, 1)); 0 (the paper) keeps it."""
 
 
 class GaussianMutation(ApiModel):
@@ -53,12 +79,17 @@ class GaussianMutation(ApiModel):
     type: Literal["Gaussian"]
     standard_deviation: Positive = 0.05
     """Standard deviation of the noise on each gain."""
+    step_learning_rate: StepLearningRate = 0.0
+    """Learn it: a child's is its parents' geometric mean times exp(rate · N(0, 1)); 0 keeps it."""
 
 
 class NoMutation(ApiModel):
     """Children are crossovers only (an ablation of the paper)."""
 
     type: Literal["None"]
+
+
+Mutation = SvdMutation | GaussianMutation | NoMutation
 
 
 class PaperEmitter(ApiModel):
@@ -173,9 +204,9 @@ class Search(ApiModel):
     """Index of the active task where ``cycle`` is Fixed."""
     sampling: Annotated[EliteSampling | RandomSampling, Field(discriminator="type")] = EliteSampling()
     """How parents are drawn from the active archive."""
-    crossover: LinearCrossover = LinearCrossover()
+    crossover: Annotated[Crossover, Field(discriminator="type")] = LinearCrossover()
     """How two parents become one child."""
-    mutation: Annotated[SvdMutation | GaussianMutation | NoMutation, Field(discriminator="type")] = SvdMutation()
+    mutation: Annotated[Mutation, Field(discriminator="type")] = SvdMutation()
     """How a child is varied."""
     emitter: Annotated[PaperEmitter | GuidedEmitter, Field(discriminator="type")] = PaperEmitter()
     """What proposes the next genome."""
@@ -189,3 +220,13 @@ class Search(ApiModel):
     """How each task's archive decides who stays."""
     basis: Basis = Basis()
     """How experts are factorised."""
+
+    @model_validator(mode="after")
+    def _directions_are_fixed(self) -> Self:
+        has_core = isinstance(self.mutation, SvdMutation) and self.mutation.basis == "Child"
+        if has_core and self.crossover.granularity == "Direction":
+            raise ValueError(
+                "crossover.granularity is Direction, but with mutation.basis Child every individual has directions of "
+                "its own, which parents do not share: choose Module, or mutation.basis Expert"
+            )
+        return self

@@ -20,7 +20,7 @@ from cycleqd.crossover import cross
 from cycleqd.cycle import active_task, child_number
 from cycleqd.emitter import Emitter, GenomeOf, Proposal
 from cycleqd.fold import Population
-from cycleqd.genome import Genome, combine
+from cycleqd.genome import Genome, Layout, combine
 from cycleqd.rng import generator
 from cycleqd.sampling import sample_parents
 from cycleqd_runner.guide.guide import Guide
@@ -36,6 +36,7 @@ class Guided:
 
     Attributes:
         spec: of the run.
+        layout: of the run's genomes.
         guide: takes the steps.
         lessons: of the run.
         law: the manifest's settings.
@@ -44,6 +45,7 @@ class Guided:
     """
 
     spec: RunSpec
+    layout: Layout
     guide: Guide
     lessons: Lessons
     law: GuidedEmitter
@@ -87,8 +89,9 @@ class Guided:
         rows = list(sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling")))
         parents = tuple(int(archive.members[row]) for row in rows)
         first, second = (genome_of(parent) for parent in parents)
-        start, share = cross(first, second, search.crossover, generator(search.seed, individual, "crossover"))
-        return parents, start, archive.scores[rows].mean(axis=0), {"firstParentShare": share}
+        rng = generator(search.seed, individual, "crossover")
+        start, draws = cross(first, second, self.layout, search.crossover, rng)
+        return parents, start, archive.scores[rows].mean(axis=0), draws
 
 
 def _children(archive: Archive, n_experts: int) -> Archive:

@@ -36,7 +36,7 @@ def observe(lent: Lent, overlay: Overlay, targets: Sequence[Target], batch_token
     device = next(lent.model.parameters()).device
     tokens = 0
     with torch.no_grad(), _watching(overlay, partial(_add, sums, overlay)):
-        for part in chunks(sequences, batch_tokens):
+        for part in chunks(sequences, batch_tokens) if sequences else ():
             nodes = tree([sequences[i] for i in part])
             tokens += len(nodes.tokens)
             lent.model(
@@ -46,7 +46,7 @@ def observe(lent: Lent, overlay: Overlay, targets: Sequence[Target], batch_token
                 logits_to_keep=1,
                 cycleqd_step=Whole(nodes, device),
             )
-    return [None if total is None else total / tokens for total in sums]
+    return [None if total is None else total / tokens for total in sums]  # without targets: all None
 
 
 def _add(sums: list[Tensor | None], overlay: Overlay, index: int, inputs: Tensor) -> None:

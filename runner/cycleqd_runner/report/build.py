@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cycleqd.affinity import Affinity
 from cycleqd.api import RunSpec
 from cycleqd.archive import Archive, GridArchive
 from cycleqd.archives import compares_items
@@ -86,6 +87,7 @@ def build_report(
     candidates: Sequence[Candidate],
     tested: Tested,
     usage: FinalUsage,
+    affinity: Affinity | None = None,
 ) -> Report:
     """Return the final report.
 
@@ -96,6 +98,7 @@ def build_report(
         candidates: for the final model, with their validation scores.
         tested: ``base``, the experts, ``average`` and ``merged``.
         usage: what finding this out has cost.
+        affinity: of the experts.
     """
     tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
     tasks = [task.name for task in spec.tasks]
@@ -112,6 +115,7 @@ def build_report(
         means={name: Interval.of(grouped_interval(own)) for name, own in tables.items()},
         differences=differences(tables, own_experts, spec.search.seed),
         own_experts=own_experts,
+        affinity=affinity,
         candidates=tuple(candidates),
         individuals=view.individuals,
         archives=view.archives,

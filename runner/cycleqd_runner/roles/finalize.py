@@ -14,6 +14,7 @@ from cycleqd.errors import Unscored
 from cycleqd.final import Blend, aggregate, average, best_members, greedy, polished
 from cycleqd.report import Candidate
 from cycleqd.store.transfer import upload_folder
+from cycleqd_runner.affinity import measure
 from cycleqd_runner.export import export_checkpoint
 from cycleqd_runner.report.build import build_report, view_run
 from cycleqd_runner.report.card import model_card
@@ -39,7 +40,8 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
     usage = replace(scoring.usage, training_tokens=sum(genomes.training_tokens.values()))
-    report = build_report(session.identity, session.spec, view, candidates, evaluations, usage)
+    affinity = await patiently(measure, session.base, session.models)
+    report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.materialiser.tensors(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cycleqd.affinity import Affinity, Pair
 from cycleqd.api import RunSpec
 from cycleqd.fold import Entry, Population, fold
 from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Timings
@@ -68,6 +70,13 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, **archive:
         means={name: interval(float(own.mean()), 0.05, ITEMS * n_tasks) for name, own in levels.items()},
         differences=tuple(difference(name, best - other) for name, other in others.items()),
         own_experts=dict(zip(tasks, experts, strict=True)),
+        affinity=Affinity(
+            sizes=dict.fromkeys(experts, 0.008),
+            pairs=tuple(
+                Pair(first=one, second=two, distance=0.0112, cosine=-0.04, spectra=0.987, overlap=0.81)
+                for one, two in combinations(experts, 2)
+            ),
+        ),
         candidates=(
             Candidate(name="aggregate", weights={members[2]: 1.0}, validation=dict.fromkeys(tasks, 0.5)),
             Candidate(

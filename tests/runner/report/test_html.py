@@ -277,3 +277,12 @@ def test_the_best_individuals_are_listed_best_first() -> None:
         text.index(f"{People.of(report).name(one.id)}{100 * sum(one.scores or ()) / 3:.1f}") for one in best
     ]  # the name and the mean, in two cells
     assert places == sorted(places)
+
+
+def test_how_close_the_experts_are_is_told() -> None:
+    text = page_of(3).text()
+    assert "All experts are close to each other: merging is likely to work." in text
+    assert "sql-expert, shell-expert1.12 −0.04 0.99 81close" in text
+    assert "0.80 % (sql-expert)" in text
+    older = demo_report().model_copy(update={"affinity": None})
+    assert "How close the experts are" not in Page(render(older)).text()
