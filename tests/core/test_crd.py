@@ -155,7 +155,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 6
+    assert len(_rules("")) == 8
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))
