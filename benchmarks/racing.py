@@ -19,12 +19,11 @@ import numpy.typing as npt
 
 from benchmarks.report import Figure, at_most, publish
 from benchmarks.synthetic.individuals import TASKS, Individuals, Outcomes
-from cycleqd.api.search import Archive as Grid
-from cycleqd.api.search import EliteSampling, Racing
-from cycleqd.archive import Archive, empty_archives
-from cycleqd.limits import axis_limits
+from cycleqd.api.search import EliteSampling, Grid, Racing
+from cycleqd.archive import GridArchive
+from cycleqd.limits import axis_limits, bin_edges
 from cycleqd.pooling import Pooling
-from cycleqd.racing import Race, enters
+from cycleqd.racing import Race
 from cycleqd.sampling import sample_parents
 
 THRESHOLDS = (0.01, 0.05, 0.1)
@@ -81,7 +80,7 @@ class Run:
     setting: Setting
     people: Individuals
     solved: list[Outcomes]
-    archives: tuple[Archive, ...]
+    archives: tuple[GridArchive, ...]
     seconds: float = 0.0
 
     @classmethod
@@ -90,8 +89,9 @@ class Run:
         people, grid = Individuals(np.random.default_rng(seed)), Grid(bins=setting.bins)
         solved = [people.outcomes(k, slice(setting.items)) for k in range(TASKS)]
         scores = np.mean(solved, axis=2)
-        archives = empty_archives(axis_limits(scores, grid), grid)
-        return cls(setting, people, solved, tuple(archive.admit(np.arange(TASKS), scores) for archive in archives))
+        edges = bin_edges(axis_limits(scores, grid), grid.bins)
+        archives = tuple(GridArchive.empty(task, edges).admit(np.arange(TASKS), scores) for task in range(TASKS))
+        return cls(setting, people, solved, archives)
 
     def child(self, number: int) -> Raced:
         """Breed, race and evaluate one child."""
@@ -104,7 +104,7 @@ class Run:
         race = self.race(child)
         chances = [race.probability(list(outcomes[:, :count])) for count in race.checkpoints]
         self.seconds += time.perf_counter() - begun
-        raced = Raced(any(enters(archive, child, scores)[0] for archive in self.archives), np.array(chances))
+        raced = Raced(any(archive.enters(child, scores)[0] for archive in self.archives), np.array(chances))
         self.solved.append(outcomes)
         self.archives = tuple(archive.admit([child], scores) for archive in self.archives)
         return raced

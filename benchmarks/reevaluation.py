@@ -15,8 +15,7 @@ import numpy as np
 
 from benchmarks.report import Figure, publish
 from benchmarks.synthetic.individuals import TASKS, Individuals
-from cycleqd.api.search import Archive as Grid
-from cycleqd.api.search import EliteSampling
+from cycleqd.api.search import EliteSampling, Grid
 from cycleqd.fold import Entry, Population, fold
 from cycleqd.pooling import Pooling
 from cycleqd.reevaluation import suspect

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cycleqd import keys
 from cycleqd.api import RunSpec
+from cycleqd.archives import compares_items
 from cycleqd.fold import Population
 from cycleqd.log import ResultLog
 from cycleqd.plan import Observed, Phase, plan
@@ -108,7 +109,7 @@ def _archives(spec: RunSpec, population: Population) -> tuple[ArchiveStanding, .
 
 def read_snapshot(run: OpenedRun) -> Snapshot:
     """Return what a run's store says; who works on it at present, it cannot say."""
-    log = ResultLog(run.store)
+    log = ResultLog(run.store, items=compares_items(run.spec.search.archive))
     log.refresh()
     experts = [expert.name for expert in run.spec.experts]
     prepared = frozenset(name for name in experts if run.store.exists(keys.basis_manifest(name)))

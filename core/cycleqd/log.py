@@ -35,6 +35,7 @@ class ResultLog:
 
     Attributes:
         store: of the run.
+        items: whether the archives compare outcomes item by item, so that entries must keep them.
         entries: by key.
         damaged: what is wrong with the objects that are not results, by key; reported, never fatal. They are read
             again each time, because the child is bred again and its result replaces the damaged one.
@@ -42,6 +43,7 @@ class ResultLog:
     """
 
     store: ObjectStore
+    items: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     quarantined: set[int] = field(default_factory=set)
@@ -71,16 +73,19 @@ class ResultLog:
         if keys.parse_result(key) != (result.id, result.evaluation):
             self.damaged[key] = f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside."
             return
-        self.entries[key] = entry_of(result)
+        self.entries[key] = entry_of(result, items=self.items)
         self.damaged.pop(key, None)
 
     def _read_compaction(self) -> None:
         for key in sorted(self.store.list(keys.ARCHIVE), reverse=True):
             try:
-                self.entries = dict(Compaction.model_validate_json(self.store.get(key)).entries)
+                entries = Compaction.model_validate_json(self.store.get(key)).entries
             except ValueError:
                 continue  # derived data: an older compaction, or none, serves as well
-            self._compacted = len(self.entries)
+            # Without their items, entries are of no use where these are compared: their results are read again.
+            usable = {k: entry for k, entry in entries.items() if not self.items or entry.items or entry.scores is None}
+            self.entries = usable
+            self._compacted = len(usable)
             return
 
     def compact(self) -> None:

@@ -107,7 +107,7 @@ class Race:
         tasks = zip(asked, self.incumbents, strict=True)
         means = np.stack([draw_means(own, outcomes, rng) for own, outcomes in tasks], axis=1)
         scores = self.pooling.posterior(means, np.array(self.items, np.float64), self.expected)
-        return float(np.any([enters(archive, self.individual, scores) for archive in self.archives], axis=0).mean())
+        return float(np.any([archive.enters(self.individual, scores) for archive in self.archives], axis=0).mean())
 
 
 def draw_means(asked: Scores, incumbents: npt.NDArray[np.float64], rng: np.random.Generator) -> Scores:
@@ -134,18 +134,3 @@ def ease(asked: Scores, incumbents: npt.NDArray[np.float64]) -> Scores:
     weights = UNLIKE ** (unlike - unlike.min())
     share: Scores = weights @ incumbents / weights.sum()
     return share
-
-
-def enters(archive: Archive, individual: int, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether an individual with ``scores`` (n, n_tasks) would be admitted, each row by itself.
-
-    As in the fold, the lower id stays among equals, whoever came first.
-    """
-    if not len(archive.cells):
-        return np.ones(len(scores), bool)
-    cells, quality = archive.cells_of(scores), scores[:, archive.task]
-    place = np.minimum(np.searchsorted(archive.cells, cells), len(archive.cells) - 1)
-    incumbent = archive.qualities[place]
-    wins = (quality > incumbent) | ((quality == incumbent) & (individual < archive.members[place]))
-    entered: npt.NDArray[np.bool_] = wins | (archive.cells[place] != cells)
-    return entered

@@ -74,11 +74,14 @@ class ArchiveView(Record):
     task: str
     axes: tuple[str, ...]
     """Tasks of the behaviour axes."""
-    edges: tuple[tuple[float, ...], ...]
-    """(n_axes, bins + 1) bin edges."""
-    cells: tuple[tuple[tuple[int, ...], int], ...]
-    """(index per axis, individual) of each occupied cell."""
+    edges: tuple[tuple[float, ...], ...] = ()
+    """(n_axes, bins + 1) bin edges of a grid; none of other archives."""
+    cells: tuple[tuple[tuple[int, ...], int], ...] = ()
+    """(index per axis, individual) of each occupied cell of a grid."""
+    members: tuple[int, ...] = ()
+    """Individuals in an archive that is no grid; where they are, their scores say."""
     coverage: float
+    """Occupied share of the cells, or of the size of an archive without cells, in [0, 1]."""
     qd_score: float
 
 

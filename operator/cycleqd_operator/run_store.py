@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun, RunSpec
+from cycleqd.archives import compares_items
 from cycleqd.errors import MissingObject, RunMismatch
 from cycleqd.failures import Failure
 from cycleqd.fold import Population
@@ -94,6 +95,7 @@ class RunStore:
             spec: of the run.
             idle: whether no worker runs. While one does, the final report is not finished and not read.
         """
+        self._log.items = compares_items(spec.search.archive)
         self._log.refresh()
         self._log.compact()
         self._count()

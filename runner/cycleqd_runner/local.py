@@ -17,6 +17,7 @@ from typing import Protocol
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
+from cycleqd.archives import compares_items
 from cycleqd.errors import EXIT_BAD_INPUT, PermanentError
 from cycleqd.fold import Population
 from cycleqd.identity import claim
@@ -119,7 +120,7 @@ class LocalRun:
     _failures: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._log = ResultLog(self.store)
+        self._log = ResultLog(self.store, items=compares_items(self.run.spec.search.archive))
 
     async def execute(self) -> None:
         """Run until the final report is written.

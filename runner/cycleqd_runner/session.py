@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from cycleqd import __version__, keys
+from cycleqd.archives import compares_items
 from cycleqd.emitter import Proposal
 from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
@@ -50,7 +51,7 @@ class Session:
         self.identity = read_identity(store)
         self.spec = read_spec(store)
         refuse_unsupported(self.spec)
-        self.log = ResultLog(store)
+        self.log = ResultLog(store, items=compares_items(self.spec.search.archive))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)
         self.result_of = lru_cache(RESULTS_IN_MEMORY)(self._result_of)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from cycleqd.api import CycleQDRun, RunSpec
-from cycleqd.api.search import EliteSampling, PaperEmitter, SvdMutation
+from cycleqd.api.search import EliteSampling, Grid, PaperEmitter, SvdMutation
 from tests.core.support import run_spec, spec_dict
 
 DESIGN_EXAMPLE = """
@@ -143,6 +143,12 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         ),
         pytest.param(
             "search",
+            {"racing": {"enabled": True}, "archive": {"type": "DominatedNovelty", "behaviour": "Items"}},
+            "choose behaviour Scores, or no racing",
+            id="racing where items decide",
+        ),
+        pytest.param(
+            "search",
             {"crossover": {"type": "Uniform"}, "mutation": {"type": "Svd", "basis": "Child"}},
             "granularity is Direction, but with mutation.basis Child",
             id="directions that parents do not share",
@@ -206,6 +212,13 @@ def test_archives_must_stay_countable() -> None:
     with pytest.raises(ValidationError, match="more cells than 64 bits can count: use fewer bins"):
         run_spec(18)
     run_spec(18, search={"archive": {"bins": 4}})
+    run_spec(18, search={"archive": {"type": "Cvt"}})
+
+
+@pytest.mark.parametrize("archive", [{}, {"bins": 3, "upperFactor": 2}, {"type": "Grid", "bins": 3}])
+def test_an_archive_without_a_type_is_a_grid(archive: dict[str, Any]) -> None:
+    read = run_spec(3, search={"archive": archive}).search.archive
+    assert read == Grid.model_validate(archive)
 
 
 def test_values_are_frozen() -> None:

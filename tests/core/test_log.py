@@ -176,6 +176,20 @@ def test_a_compaction_of_before_timings_were_kept_still_serves(store: CountingSt
     assert again.entries == full.entries
 
 
+def test_items_are_kept_and_compacted_where_archives_compare_them(store: CountingStore) -> None:
+    _compacted(store)
+    with_items = ResultLog(store, items=True)
+    with_items.refresh()
+    assert {entry.items for entry in with_items.entries.values()} == {("1",) * 3, ("0",) * 3}
+    with_items._compacted = 0
+    with_items.compact()
+    store.reads.clear()
+    again = ResultLog(store, items=True)
+    again.refresh()
+    assert store.reads == [keys.compaction(COMPACT_EVERY + 5)]
+    assert again.entries == with_items.entries
+
+
 def test_a_compaction_can_be_deleted(store: CountingStore) -> None:
     full = _compacted(store)
     assert store.delete_prefix(keys.ARCHIVE) == 1

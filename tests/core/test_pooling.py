@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.search import Grid
 from cycleqd.api.tasks import SplitSizes
 from cycleqd.fold import Entry, fold
 from cycleqd.pooling import Pooling, pool

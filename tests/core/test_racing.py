@@ -8,22 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import betabinom, kstest
 
-from cycleqd.api.search import Archive as Grid
 from cycleqd.api.search import Racing
-from cycleqd.archive import Archive, empty_archives
+from cycleqd.archive import GridArchive
+from cycleqd.limits import bin_edges
 from cycleqd.pooling import Pooling
-from cycleqd.racing import DRAWS, Race, draw_means, ease, enters
+from cycleqd.racing import DRAWS, Race, draw_means, ease
 from cycleqd.records import ItemOutcome, TaskEvaluation
 
 ITEMS = 24
 SPECIALISTS = np.eye(3)[:, :, None] * np.ones(ITEMS)
 """(3, 3, ITEMS) Each solves all items of a task of its own."""
-LIMITS = np.array([[0.0, 1.0]] * 3)
+EDGES = bin_edges(np.array([[0.0, 1.0]] * 3), 4)
 lattice = st.tuples(*[st.integers(0, 8).map(lambda n: n / 8)] * 3)
 
 
-def _archives(members: list[int], scores: np.ndarray) -> tuple[Archive, ...]:
-    return tuple(archive.admit(members, scores) for archive in empty_archives(LIMITS, Grid(bins=4)))
+def _archives(members: list[int], scores: np.ndarray) -> tuple[GridArchive, ...]:
+    return tuple(GridArchive.empty(task, EDGES).admit(members, scores) for task in range(3))
 
 
 def _race(incumbents: np.ndarray, **fields: object) -> Race:
@@ -65,7 +65,7 @@ def test_who_enters_is_who_admission_keeps(
 ) -> None:
     ids = sorted(members)
     for archive in _archives(ids, np.array([members[one] for one in ids])):
-        told = enters(archive, individual, np.array(offered))
+        told = archive.enters(individual, np.array(offered))
         for scores, answer in zip(offered, told, strict=True):
             everybody = {**members, individual: scores}  # the fold offers by id
             order = sorted(everybody)
@@ -74,8 +74,8 @@ def test_who_enters_is_who_admission_keeps(
 
 
 def test_an_empty_archive_takes_everybody() -> None:
-    empty = empty_archives(LIMITS, Grid(bins=4))[0]
-    assert enters(empty, 5, np.zeros((3, 3))).tolist() == [True] * 3
+    empty = GridArchive.empty(0, EDGES)
+    assert empty.enters(5, np.zeros((3, 3))).tolist() == [True] * 3
 
 
 def test_without_a_difference_between_items_the_draws_are_beta_binomial() -> None:
@@ -158,6 +158,6 @@ def test_the_probability_is_that_of_entering(seed: int) -> None:
         child = (rng.random((3, ITEMS)) < skill[:, None]).astype(float)
         told.append(race.probability(list(child[:, :12])))
         scores = child.mean(axis=1)[None]
-        true.append(any(enters(archive, 99, scores)[0] for archive in race.archives))
+        true.append(any(archive.enters(99, scores)[0] for archive in race.archives))
     spread = float(np.sqrt(np.mean(np.array(told) * (1 - np.array(told))) / len(told))) + 0.02
     assert abs(np.mean(told) - np.mean(true)) < 4 * spread

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cycleqd.api.search import Archive as Grid
-from cycleqd.api.search import Noise, Search
+from cycleqd.api.search import Grid, Noise, Search
 from cycleqd.fold import Entry, Population, fold
 from cycleqd.reevaluation import is_due, surprises, suspect
 from cycleqd.rng import generator

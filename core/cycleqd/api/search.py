@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from cycleqd.api.base import ApiModel, Fraction, Positive
+from cycleqd.api.base import DEFAULT_TYPE, ApiModel, Fraction, Positive
 
 StepLearningRate = Annotated[float, Field(ge=0.0, le=2.0)]
 
@@ -143,15 +144,49 @@ class Noise(ApiModel):
     """Before every so-many-th child an elite is asked ``items.reserve``; above ``lag`` in strict runs; 0: never."""
 
 
-class Archive(ApiModel):
-    """The grid of each task's archive."""
+class Limits(ApiModel):
+    """Where the behaviour axes begin and end."""
 
-    bins: Annotated[int, Field(ge=1, le=1000)] = 15
-    """Bins per behaviour axis."""
     lower_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
     """Lower limit of an axis, as a multiple of the weakest expert's score."""
     upper_factor: Annotated[float, Field(ge=1.0, le=10.0)] = 1.15
     """Upper limit of an axis, as a multiple of the strongest expert's score."""
+
+
+class Grid(Limits):
+    """Each archive is a grid over the other tasks' scores (the paper's); bins^(K-1) cells for K tasks."""
+
+    type: Literal["Grid"] = "Grid"
+    bins: Annotated[int, Field(ge=1, le=1000)] = 15
+    """Bins per behaviour axis."""
+
+
+class Cvt(Limits):
+    """Each archive has a fixed number of cells of about equal size, however many tasks there are."""
+
+    type: Literal["Cvt"]
+    cells: Annotated[int, Field(ge=2, le=500)] = 200
+    """Cells of each archive: the regions around the centroids of a centroidal Voronoi tessellation."""
+
+
+class DominatedNovelty(ApiModel):
+    """No cells: whoever is least like all that are better on the archive's task stays."""
+
+    type: Literal["DominatedNovelty"]
+    size: Annotated[int, Field(ge=2, le=100_000)] = 30
+    """Individuals that each archive keeps."""
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Nearest better individuals whose mean distance is an individual's dominated novelty."""
+    behaviour: Literal["Scores", "Items"] = "Scores"
+    """Scores: distances between the scores on the other tasks. Items: between what was right on each of their items."""
+
+
+ArchiveType = Grid | Cvt | DominatedNovelty
+
+
+def _grid_unless_told(archive: object) -> object:
+    """Name the type that a manifest leaves out: there were grids before there were other archives."""
+    return {"type": "Grid", **archive} if isinstance(archive, Mapping) and "type" not in archive else archive
 
 
 class Basis(ApiModel):
@@ -188,8 +223,12 @@ class Search(ApiModel):
     """Early stopping of hopeless children."""
     noise: Noise = Noise()
     """Doubt about lucky scores."""
-    archive: Archive = Archive()
-    """The archives' grids."""
+    archive: Annotated[
+        ArchiveType,
+        Field(discriminator="type", json_schema_extra={DEFAULT_TYPE: "Grid"}),
+        BeforeValidator(_grid_unless_told),
+    ] = Grid()
+    """How each task's archive decides who stays."""
     basis: Basis = Basis()
     """How experts are factorised."""
 
