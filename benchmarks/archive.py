@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 import numpy.typing as npt
-from ribs.archives import GridArchive
+from ribs.archives import GridArchive as PyribsArchive
 
 from benchmarks.report import Figure, at_least, publish
-from cycleqd.archive import EMPTY, Archive
+from cycleqd.archive import EMPTY, GridArchive
 from cycleqd.limits import bin_edges
 
 LIMITS = np.array([[0.1003, 0.7207], [0.0501, 0.9111], [0.2009, 0.8301]])
@@ -28,23 +28,23 @@ BINS, SLICES, CHUNK = 15, 5, 1000
 Scores = npt.NDArray[np.float64]
 
 
-def _empty() -> Archive:
-    return Archive.empty(0, bin_edges(LIMITS, BINS))
+def _empty() -> GridArchive:
+    return GridArchive.empty(0, bin_edges(LIMITS, BINS))
 
 
-def _pyribs() -> GridArchive:
+def _pyribs() -> PyribsArchive:
     ranges = [(float(low), float(high)) for low, high in LIMITS[1:]]
-    return GridArchive(solution_dim=1, dims=(BINS, BINS), ranges=ranges, epsilon=1e-12, dtype=np.float64)
+    return PyribsArchive(solution_dim=1, dims=(BINS, BINS), ranges=ranges, epsilon=1e-12, dtype=np.float64)
 
 
-def _occupants(archive: GridArchive) -> npt.NDArray[np.int64]:
+def _occupants(archive: PyribsArchive) -> npt.NDArray[np.int64]:
     data = archive.data()
     grid = np.full((BINS, BINS), EMPTY, np.int64)
     grid.flat[data["index"]] = data["solution"][:, 0].astype(np.int64)
     return grid
 
 
-def _in_batches(scores: Scores, size: int) -> tuple[Archive, float]:
+def _in_batches(scores: Scores, size: int) -> tuple[GridArchive, float]:
     """Return the archive after all inserts and the seconds it took."""
     members = np.arange(len(scores))
     archive = _empty()
@@ -54,7 +54,7 @@ def _in_batches(scores: Scores, size: int) -> tuple[Archive, float]:
     return archive, time.perf_counter() - start
 
 
-def _one_by_one(archive: GridArchive, first: int, scores: Scores) -> float:
+def _one_by_one(archive: PyribsArchive, first: int, scores: Scores) -> float:
     """Return the seconds that pyribs takes."""
     start = time.perf_counter()
     for member, row in enumerate(scores, start=first):

@@ -7,6 +7,7 @@ formula in which experts' directions help their own task and hurt the others. So
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -14,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from cycleqd.api import RunSpec
+from cycleqd.archive import GridArchive
 from cycleqd.emitter import Paper
 from cycleqd.fold import Entry, Population, fold
 from cycleqd.genome import Genome, Layout, Matrix, expert_genome
@@ -71,7 +73,7 @@ def draw(population: Population) -> Figure:
     colours = Normalize(0, 1)
     panels = figure.subplots(1, len(MOMENTS), sharey=True)
     for axes, children in zip(panels, MOMENTS, strict=True):
-        archive = population.first(len(TASKS) + children).archives[0]
+        archive = cast("GridArchive", population.first(len(TASKS) + children).archives[0])
         grid = np.full(archive.shape, np.nan)
         grid.flat[archive.cells] = archive.qualities
         across, up = (archive.edges[axis] for axis in archive.axes)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cycleqd import keys
 from cycleqd.api import RunSpec
+from cycleqd.archives import compares_items
 from cycleqd.fold import Population
 from cycleqd.log import ResultLog
 from cycleqd.plan import Observed, Phase, plan
@@ -49,6 +50,8 @@ class Standing(Record):
     """Experts that have scores."""
     children: int
     """Children that are done."""
+    stopped: int = 0
+    """Those of them that racing stopped: they have no scores."""
     target: int
     """Children that the run shall have."""
     archives: tuple[ArchiveStanding, ...] = ()
@@ -75,6 +78,7 @@ def standing(name: str, spec: RunSpec, snapshot: Snapshot) -> Standing:
         prepared=tuple(expert for expert in names if expert in snapshot.prepared),
         evaluated=tuple(expert for k, expert in enumerate(names) if k in snapshot.done),
         children=sum(individual in ids for individual in snapshot.done),
+        stopped=len(snapshot.stopped),
         target=spec.search.children,
         archives=_archives(spec, population),
         best_mean=None if best is None else float(population.scores[best].mean()),
@@ -105,14 +109,14 @@ def _archives(spec: RunSpec, population: Population) -> tuple[ArchiveStanding, .
 
 def read_snapshot(run: OpenedRun) -> Snapshot:
     """Return what a run's store says; who works on it at present, it cannot say."""
-    log = ResultLog(run.store)
+    log = ResultLog(run.store, items=compares_items(run.spec.search.archive))
     log.refresh()
     experts = [expert.name for expert in run.spec.experts]
     prepared = frozenset(name for name in experts if run.store.exists(keys.basis_manifest(name)))
     done = frozenset(log.done)
     phase = plan(run.spec, Observed(prepared, done, is_finalized(run.store, done))).phase
-    population = log.population(len(experts), run.spec.search.archive)
-    return Snapshot(phase, population, prepared, done, (), dict(log.damaged))
+    population = log.population(run.spec)
+    return Snapshot(phase, population, prepared, done, (), dict(log.damaged), frozenset(log.stopped))
 
 
 def models_tried(store: ObjectStore) -> Counter[str]:

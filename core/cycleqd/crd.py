@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from cycleqd.api.run import GROUP, KIND, RESERVED_NAMES, VERSION, CycleQDRun
+from cycleqd.api.search import Grid
 from cycleqd.structural import INT64_MAX, LIST_KEYS, Schema, cel_rule, structural
 
 PLURAL = "cycleqdruns"
@@ -49,6 +50,17 @@ def most_bins(n_tasks: int) -> int:
     return max(bins for bins in range(1, 1001) if bins ** (n_tasks - 1) <= INT64_MAX)
 
 
+COUNTABLE = (
+    # CEL has no powers: a list of limits, for 2, 3, ... tasks.
+    "self.search.archive.type != 'Grid' || "
+    f"(has(self.search.archive.bins) ? self.search.archive.bins : {Grid().bins}) <= "
+    f"{[most_bins(n) for n in range(2, MOST_EXPERTS + 1)]}[self.tasks.size() - 2]"
+)
+
+RACEABLE = (
+    "!self.search.racing.enabled || !has(self.search.archive.behaviour) || self.search.archive.behaviour == 'Scores'"
+)
+
 _CHILD_BASIS = (
     "self.search.mutation.type == 'Svd' && has(self.search.mutation.basis) && self.search.mutation.basis == 'Child'"
 )
@@ -61,6 +73,10 @@ SPEC_RULES = (
         "search.fixedTask is an index into tasks",
     ),
     (
+        RACEABLE,
+        "search.racing.enabled needs search.archive.behaviour Scores",
+    ),
+    (
         # A default that depends on the type is not in the schema, so the rule knows it.
         (
             f"!({_CHILD_BASIS}) || (has(self.search.crossover.granularity) ? "
@@ -69,9 +85,19 @@ SPEC_RULES = (
         "search.crossover.granularity Direction needs search.mutation.basis Expert: parents share no other directions",
     ),
     (
-        # CEL has no powers: a list of limits, for 2, 3, ... tasks.
-        f"self.search.archive.bins <= {[most_bins(n) for n in range(2, MOST_EXPERTS + 1)]}[self.tasks.size() - 2]",
-        "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer bins",
+        COUNTABLE,
+        "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer, or another type",
+    ),
+    (
+        "self.search.noise.reevaluateEvery == 0 || self.tasks.all(t, t.items.reserve > 0)",
+        "search.noise.reevaluateEvery needs items.reserve in every task",
+    ),
+    (
+        (
+            "!self.search.strict || self.search.noise.reevaluateEvery == 0 || "
+            "self.search.noise.reevaluateEvery > self.search.lag"
+        ),
+        "search.noise.reevaluateEvery must exceed search.lag in a strict run",
     ),
     (
         # Laptops may keep a run in any folder; the operator sees no worker's folder.

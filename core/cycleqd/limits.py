@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cycleqd.api.search import Archive
+from cycleqd.api.search import Limits
 
 
-def axis_limits(expert_scores: npt.ArrayLike, grid: Archive) -> npt.NDArray[np.float64]:
+def axis_limits(expert_scores: npt.ArrayLike, factors: Limits) -> npt.NDArray[np.float64]:
     """Return the lower and upper limit of every task's axis.
 
     Args:
         expert_scores: (n_experts, n_tasks) in [0, 1].
-        grid: factors on the weakest and the strongest expert's score.
+        factors: on the weakest and the strongest expert's score.
 
     Returns:
         (n_tasks, 2) in [0, 1], lower then upper.
     """
     scores = np.asarray(expert_scores, np.float64)
-    lower = grid.lower_factor * scores.min(axis=0)
-    upper = grid.upper_factor * scores.max(axis=0)
+    lower = factors.lower_factor * scores.min(axis=0)
+    upper = factors.upper_factor * scores.max(axis=0)
     limits: npt.NDArray[np.float64] = np.clip(np.stack([lower, upper], axis=1), 0.0, 1.0)
     return limits
 

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cycleqd import keys
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.run import RunSpec
 from cycleqd.errors import BadData
 from cycleqd.fold import Entry, Population, entry_of, fold
+from cycleqd.pooling import Pooling
 from cycleqd.records import Record, read_result
 from cycleqd.store import ObjectStore
 
@@ -34,6 +35,7 @@ class ResultLog:
 
     Attributes:
         store: of the run.
+        items: whether the archives compare outcomes item by item, so that entries must keep them.
         entries: by key.
         damaged: what is wrong with the objects that are not results, by key; reported, never fatal. They are read
             again each time, because the child is bred again and its result replaces the damaged one.
@@ -41,6 +43,7 @@ class ResultLog:
     """
 
     store: ObjectStore
+    items: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     quarantined: set[int] = field(default_factory=set)
@@ -70,16 +73,19 @@ class ResultLog:
         if keys.parse_result(key) != (result.id, result.evaluation):
             self.damaged[key] = f"The object {key} holds result {result.id}-{result.evaluation}: it was set aside."
             return
-        self.entries[key] = entry_of(result)
+        self.entries[key] = entry_of(result, items=self.items)
         self.damaged.pop(key, None)
 
     def _read_compaction(self) -> None:
         for key in sorted(self.store.list(keys.ARCHIVE), reverse=True):
             try:
-                self.entries = dict(Compaction.model_validate_json(self.store.get(key)).entries)
+                entries = Compaction.model_validate_json(self.store.get(key)).entries
             except ValueError:
                 continue  # derived data: an older compaction, or none, serves as well
-            self._compacted = len(self.entries)
+            # Without their items, entries are of no use where these are compared: their results are read again.
+            usable = {k: entry for k, entry in entries.items() if not self.items or entry.items or entry.scores is None}
+            self.entries = usable
+            self._compacted = len(usable)
             return
 
     def compact(self) -> None:
@@ -95,12 +101,22 @@ class ResultLog:
         """Ids of individuals that need no (more) evaluation: they have a result, or were given up."""
         return {entry.id for entry in self.entries.values()} | self.quarantined
 
-    def population(self, n_experts: int, grid: Grid, below: int | None = None) -> Population:
-        """Return the fold of all results, or of those with an id below ``below``."""
-        chosen = []
+    @property
+    def stopped(self) -> set[int]:
+        """Ids of children whose evaluation racing ended early."""
+        return {entry.id for entry in self.entries.values() if entry.saved}
+
+    def population(self, spec: RunSpec, below: int | None = None) -> Population:
+        """Return the fold of all results, or of those that a child of a strict run sees.
+
+        Args:
+            spec: of the run.
+            below: only results of ids below it, and repeated evaluations made before such children.
+        """
+        chosen, n_experts = [], len(spec.experts)
         for key, entry in self.entries.items():
             if entry.scores is not None and len(entry.scores) != n_experts:  # there is one task per expert
                 self.damaged[key] = f"The object {key} has {len(entry.scores)} scores for {n_experts} tasks."
-            elif below is None or entry.id < below:
+            elif below is None or entry.turn < below:
                 chosen.append(entry)
-        return fold(chosen, n_experts, grid)
+        return fold(chosen, n_experts, spec.search.archive, Pooling.of(spec))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cycleqd.api.base import DEFAULT_TYPE
+
 Schema = dict[str, Any]
 
 INT64_MAX = 2**63 - 1
@@ -127,13 +129,12 @@ def _union(schema: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
             rules.append(
                 cel_rule(f"!(self.{tag} in {needed}) || has(self.{name})", f"type {' or '.join(needed)} needs {name}")
             )
-    return {
-        "description": schema["description"],
-        "type": "object",
-        "properties": fields,
-        "required": [tag],
-        "x-kubernetes-validations": rules,
-    }
+    union: Schema = {"description": schema["description"], "type": "object", "properties": fields}
+    if DEFAULT_TYPE in schema:
+        fields[tag]["default"] = schema[DEFAULT_TYPE]
+    else:
+        union["required"] = [tag]
+    return {**union, "x-kubernetes-validations": rules}
 
 
 def _merged(fields: Sequence[Schema], types: Sequence[str]) -> Schema:

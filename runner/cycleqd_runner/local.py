@@ -17,6 +17,7 @@ from typing import Protocol
 
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
+from cycleqd.archives import compares_items
 from cycleqd.errors import EXIT_BAD_INPUT, PermanentError
 from cycleqd.fold import Population
 from cycleqd.identity import claim
@@ -43,6 +44,7 @@ class Snapshot:
         done: ids that have a result or were given up.
         running: what the workers do.
         damaged: objects that are not results, and why.
+        stopped: ids whose evaluation racing ended early.
     """
 
     phase: Phase
@@ -51,6 +53,7 @@ class Snapshot:
     done: frozenset[int]
     running: tuple[Work, ...]
     damaged: dict[str, str]
+    stopped: frozenset[int] = frozenset()
 
 
 class Observer(Protocol):
@@ -117,7 +120,7 @@ class LocalRun:
     _failures: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._log = ResultLog(self.store)
+        self._log = ResultLog(self.store, items=compares_items(self.run.spec.search.archive))
 
     async def execute(self) -> None:
         """Run until the final report is written.
@@ -170,9 +173,10 @@ class LocalRun:
     def _snapshot(self, phase: Phase) -> Snapshot:
         spec = self.run.spec
         running = tuple(worker.work for worker in self._workers if worker.work)
-        population = self._log.population(len(spec.experts), spec.search.archive)
+        population = self._log.population(spec)
         prepared, done = frozenset(self._prepared), frozenset(self._log.done)
-        return Snapshot(phase, population, prepared, done, running, dict(self._log.damaged))
+        damaged, stopped = dict(self._log.damaged), frozenset(self._log.stopped)
+        return Snapshot(phase, population, prepared, done, running, damaged, stopped)
 
     def _collect(self) -> None:
         """Take the outcomes of finished work; raise what cannot be helped by trying again."""

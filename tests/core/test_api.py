@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from cycleqd.api import CycleQDRun, RunSpec
-from cycleqd.api.search import EliteSampling, PaperEmitter, SvdMutation
+from cycleqd.api.search import EliteSampling, Grid, PaperEmitter, SvdMutation
 from tests.core.support import run_spec, spec_dict
 
 DESIGN_EXAMPLE = """
@@ -91,6 +91,8 @@ def test_a_spec_without_its_defaults_can_be_read_again() -> None:
         ("search.cycle", "Tasks"),
         ("search.emitter", PaperEmitter()),
         ("search.racing.enabled", False),
+        ("search.noise.prior_items", 0),
+        ("search.noise.reevaluate_every", 0),
         ("search.strict", False),
         ("desired_state", "Running"),
         ("sandbox", "Auto"),
@@ -141,6 +143,12 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         ),
         pytest.param(
             "search",
+            {"racing": {"enabled": True}, "archive": {"type": "DominatedNovelty", "behaviour": "Items"}},
+            "choose behaviour Scores, or no racing",
+            id="racing where items decide",
+        ),
+        pytest.param(
+            "search",
             {"crossover": {"type": "Uniform"}, "mutation": {"type": "Svd", "basis": "Child"}},
             "granularity is Direction, but with mutation.basis Child",
             id="directions that parents do not share",
@@ -174,11 +182,43 @@ def test_at_least_two_experts(n_tasks: int) -> None:
         run_spec(n_tasks)
 
 
+def _doubting(**search: Any) -> dict[str, Any]:
+    return {"noise": {"reevaluateEvery": 8}, **search}
+
+
+def test_reevaluation_needs_a_reserve_in_every_task() -> None:
+    spec = spec_dict(search=_doubting())
+    for task in spec["tasks"][:2]:
+        task["items"] = {"reserve": 10}
+    with pytest.raises(ValidationError, match=r"task python-task has items\.reserve 0: reserve items for it"):
+        RunSpec.model_validate(spec)
+    spec["tasks"][2]["items"] = {"reserve": 10}
+    RunSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize(("lag", "fits"), [(7, True), (8, False)])
+def test_reevaluations_of_strict_runs_do_not_overlap(lag: int, fits: bool) -> None:
+    spec = spec_dict(search=_doubting(strict=True, lag=lag))
+    spec["tasks"] = [{**task, "items": {"reserve": 10}} for task in spec["tasks"]]
+    if fits:
+        RunSpec.model_validate(spec)
+        return
+    with pytest.raises(ValidationError, match=r"reevaluateEvery is 8, expected more than search\.lag \(8\)"):
+        RunSpec.model_validate(spec)
+
+
 def test_archives_must_stay_countable() -> None:
     run_spec(17)
     with pytest.raises(ValidationError, match="more cells than 64 bits can count: use fewer bins"):
         run_spec(18)
     run_spec(18, search={"archive": {"bins": 4}})
+    run_spec(18, search={"archive": {"type": "Cvt"}})
+
+
+@pytest.mark.parametrize("archive", [{}, {"bins": 3, "upperFactor": 2}, {"type": "Grid", "bins": 3}])
+def test_an_archive_without_a_type_is_a_grid(archive: dict[str, Any]) -> None:
+    read = run_spec(3, search={"archive": archive}).search.archive
+    assert read == Grid.model_validate(archive)
 
 
 def test_values_are_frozen() -> None:

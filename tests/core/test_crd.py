@@ -72,7 +72,12 @@ def test_no_description_is_cut_in_the_middle() -> None:
             {"default": 1200, "minimum": 0, "maximum": 1_000_000, "type": "integer", "format": "int64"},
         ),
         ("search.seed", {"default": 0, "minimum": 0, "format": "int64"}),
-        ("search.archive.lowerFactor", {"default": 0.85, "minimum": 0.0, "maximum": 1.0}),
+        (
+            "search.archive",
+            {"required": None, "default": {"type": "Grid", "bins": 15, "lowerFactor": 0.85, "upperFactor": 1.15}},
+        ),
+        ("search.archive.type", {"default": "Grid", "enum": ["Cvt", "DominatedNovelty", "Grid"]}),
+        ("search.archive.lowerFactor", {"minimum": 0.0, "maximum": 1.0}),
         ("search.crossover.mean", {"minimum": 0.0, "exclusiveMinimum": True}),
         ("search.crossover.granularity", {"enum": ["Model", "Layer", "Module", "Direction"]}),
         (
@@ -109,7 +114,7 @@ def test_what_the_models_say_is_carried_over(path: str, expected: dict[str, Any]
     assert {name: field.get(name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("path", ["search.mutation.maxScale", "tasks.evaluator.maxTurns", "search.emitter.steps"])
+@pytest.mark.parametrize("path", ["search.mutation.maxScale", "tasks.evaluator.maxTurns", "search.archive.bins"])
 def test_fields_of_one_variant_have_no_default_in_the_schema(path: str) -> None:
     """The API server would add it to the other variants, which refuse the field."""
     assert "default" not in _at(path)
@@ -155,7 +160,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 6
+    assert len(_rules("")) == 9
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))

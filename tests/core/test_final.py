@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.search import Grid
 from cycleqd.final import Blend, aggregate, average, best_members, greedy, mix
 from cycleqd.fold import Population
 from cycleqd.genome import Genome
@@ -23,7 +23,7 @@ SCORES = np.array(
 
 
 def population() -> Population:
-    return Population(np.arange(5), SCORES, n_experts=2, grid=Grid())
+    return Population(np.arange(5), SCORES, n_experts=2, settings=Grid())
 
 
 def test_the_aggregate_is_the_softmax_over_the_best_member_of_each_archive() -> None:
@@ -33,7 +33,7 @@ def test_the_aggregate_is_the_softmax_over_the_best_member_of_each_archive() -> 
 
 def test_a_member_that_is_best_in_two_archives_has_both_shares() -> None:
     scores = np.array([[0.5, 0.1], [0.1, 0.5], [0.9, 0.9]])
-    blend = aggregate(Population(np.arange(3), scores, n_experts=2, grid=Grid()))
+    blend = aggregate(Population(np.arange(3), scores, n_experts=2, settings=Grid()))
     assert blend.weights == pytest.approx({2: 1.0})
 
 

@@ -3,59 +3,165 @@
 from __future__ import annotations
 
 import random
+from dataclasses import fields, replace
 
 import numpy as np
+import pytest
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.search import ArchiveType, Cvt, DominatedNovelty, Grid
+from cycleqd.archive import CellArchive, GridArchive
 from cycleqd.fold import Entry, Population, entry_of, fold
 from cycleqd.records import Timings
 from tests.core.support import make_result
 
 GRID = Grid(bins=4)
-EXPERTS = [Entry(id=k, evaluation=0, scores=tuple(0.75 if k == j else 0.25 for j in range(3))) for k in range(3)]
+ITEMS = 7
+
+
+def entry(individual: int, evaluation: int, scores: tuple[float, ...] | None) -> Entry:
+    """Return an entry with items that fit the scores; which ones are right depends on who was asked."""
+    rights = [round(score * ITEMS) for score in scores or ()]
+    texts = (("1" * n).ljust(ITEMS, "0") for n in rights)
+    turned = tuple(text[individual % ITEMS :] + text[: individual % ITEMS] for text in texts)
+    return Entry(id=individual, evaluation=evaluation, scores=scores, items=turned)
+
+
+EXPERTS = [entry(k, 0, tuple(0.75 if k == j else 0.25 for j in range(3))) for k in range(3)]
+
+every_type = pytest.mark.parametrize(
+    "settings",
+    [
+        GRID,
+        Cvt(type="Cvt", cells=12),
+        DominatedNovelty(type="DominatedNovelty", size=6),
+        DominatedNovelty(type="DominatedNovelty", size=6, neighbours=2, behaviour="Items"),
+    ],
+    ids=["Grid", "Cvt", "DominatedNovelty", "DominatedNovelty of items"],
+)
 
 
 def _same(one: Population, other: Population) -> bool:
     parts = [(one.ids, other.ids), (one.scores, other.scores)]
     for mine, theirs in zip(one.archives, other.archives, strict=True):
-        parts += [(mine.cells, theirs.cells), (mine.members, theirs.members), (mine.scores, theirs.scores)]
-        parts += [(mine.edges, theirs.edges)]
-    return all(a.tobytes() == b.tobytes() and a.shape == b.shape for a, b in parts)
+        parts += [(getattr(mine, field.name), getattr(theirs, field.name)) for field in fields(mine)]
+    pairs = [(np.asarray(a), np.asarray(b)) for a, b in parts]
+    return all(a.tobytes() == b.tobytes() and a.shape == b.shape for a, b in pairs)
 
 
 scores = st.none() | st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3)
 entries = st.dictionaries(st.tuples(st.integers(3, 30), st.integers(0, 2)), scores, max_size=50).map(
-    lambda table: EXPERTS + [Entry(id=i, evaluation=n, scores=s) for (i, n), s in table.items()]
+    lambda table: EXPERTS + [entry(i, n, s) for (i, n), s in table.items()]
 )
 
 
+@every_type
+@effort(max_examples=30)
 @given(results=entries, seed=st.integers(0, 1000))
-def test_order_does_not_matter(results: list[Entry], seed: int) -> None:
+def test_order_does_not_matter(settings: ArchiveType, results: list[Entry], seed: int) -> None:
     shuffled = random.Random(seed).sample(results, len(results))
-    assert _same(fold(results, 3, GRID), fold(shuffled, 3, GRID))
+    assert _same(fold(results, 3, settings), fold(shuffled, 3, settings))
 
 
+@every_type
+@effort(max_examples=30)
 @given(results=entries, seed=st.integers(0, 1000))
-def test_repetition_does_not_matter(results: list[Entry], seed: int) -> None:
+def test_repetition_does_not_matter(settings: ArchiveType, results: list[Entry], seed: int) -> None:
     repeated = results + random.Random(seed).choices(results, k=20)
-    assert _same(fold(results, 3, GRID), fold(repeated, 3, GRID))
+    assert _same(fold(results, 3, settings), fold(repeated, 3, settings))
 
 
+@pytest.mark.parametrize("settings", [GRID, Cvt(type="Cvt", cells=12)], ids=["Grid", "Cvt"])
+@effort(max_examples=50)
 @given(results=entries, cut=st.integers(3, 31))
-def test_two_halves_offered_one_after_the_other_give_the_whole(results: list[Entry], cut: int) -> None:
-    whole = fold(results, 3, GRID)
-    early, late = fold([e for e in results if e.id < cut], 3, GRID), fold([e for e in results if e.id >= cut], 3, GRID)
+def test_two_halves_offered_one_after_the_other_give_the_whole(
+    settings: ArchiveType, results: list[Entry], cut: int
+) -> None:
+    whole = fold(results, 3, settings)
+    early, late = (fold([e for e in results if (e.id < cut) is is_early], 3, settings) for is_early in (True, False))
     for archive, first in zip(whole.archives, early.archives, strict=True):
+        assert isinstance(archive, CellArchive)
+        assert isinstance(first, CellArchive)
         both = first.admit(late.ids, late.scores) if len(late.ids) else first
-        np.testing.assert_array_equal(both.grid(), archive.grid())
+        np.testing.assert_array_equal(both.cells, archive.cells)
+        np.testing.assert_array_equal(both.members, archive.members)
         np.testing.assert_array_equal(both.scores, archive.scores)
 
 
+@every_type
+@effort(max_examples=30)
 @given(results=entries, cut=st.integers(3, 31))
-def test_first_is_the_fold_of_the_early_ids(results: list[Entry], cut: int) -> None:
-    assert _same(fold(results, 3, GRID).first(cut), fold([e for e in results if e.id < cut], 3, GRID))
+def test_first_is_the_fold_of_the_early_ids(settings: ArchiveType, results: list[Entry], cut: int) -> None:
+    assert _same(fold(results, 3, settings).first(cut), fold([e for e in results if e.id < cut], 3, settings))
+
+
+@every_type
+@effort(max_examples=30)
+@given(results=entries)
+def test_whoever_is_best_on_a_task_is_in_its_archive(settings: ArchiveType, results: list[Entry]) -> None:
+    population = fold(results, 3, settings)
+    for archive in population.archives:
+        assert len(archive.members) <= archive.capacity
+        assert archive.qualities[archive.best()] == population.scores[:, archive.task].max()
+        rows = np.searchsorted(population.ids, archive.members)
+        np.testing.assert_array_equal(archive.scores, population.scores[rows])
+
+
+@every_type
+@effort(max_examples=30)
+@given(results=entries, individual=st.integers(3, 31), offered=st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3))
+def test_enters_says_who_would_be_in_the_archive(
+    settings: ArchiveType, results: list[Entry], individual: int, offered: tuple[float, ...]
+) -> None:
+    if settings.type == "DominatedNovelty" and settings.behaviour == "Items":
+        pytest.skip("scores do not tell")
+    before = [entry for entry in results if entry.id != individual]
+    after = fold([*before, entry(individual, 0, offered)], 3, settings).archives
+    for archive, full in zip(fold(before, 3, settings).archives, after, strict=True):
+        (found,) = archive.enters(individual, np.array([offered]))
+        if settings.type != "DominatedNovelty":
+            assert found == (individual in full.members)
+        elif individual in full.members:
+            assert found, "the promise is never to deny somebody who enters"
+
+
+@pytest.mark.parametrize(("behaviour", "kept"), [("Scores", [0, 1]), ("Items", [0, 2])])
+def test_items_tell_apart_whom_scores_cannot(behaviour: str, kept: list[int]) -> None:
+    settings = DominatedNovelty.model_validate(
+        {"type": "DominatedNovelty", "size": 2, "neighbours": 1, "behaviour": behaviour}
+    )
+    rights = [(1.0, "1100"), (0.9, "1100"), (0.8, "0011")]
+    people = [
+        Entry(id=i, evaluation=0, scores=(own, 0.5), items=("0000", text)) for i, (own, text) in enumerate(rights)
+    ]
+    assert fold(people, 2, settings).archives[0].members.tolist() == kept
+
+
+@every_type
+def test_only_some_elites(settings: ArchiveType) -> None:
+    people = [*EXPERTS, *(entry(3 + k, 0, (k / 7, 1 - k / 7, 0.5)) for k in range(8))]
+    for archive in fold(people, 3, settings).archives:
+        children = archive.only(archive.members >= 3)
+        kept = np.flatnonzero(archive.members >= 3)
+        assert 0 < len(kept) < len(archive.members)
+        assert children.members.tolist() == archive.members[kept].tolist()
+        assert {len(getattr(children, name)) for name in children.ONE_PER_ELITE} == {len(kept)}
+        assert children.enters(99, np.array([[2.0, 2.0, 2.0]])).tolist() == [True]
+
+
+def test_items_are_those_of_the_first_evaluation_that_has_scores() -> None:
+    settings = DominatedNovelty(type="DominatedNovelty", behaviour="Items")
+    later = [replace(entry(3, n, (0.5, 0.5, 0.5)), items=(text,) * 3) for n, text in ((1, "1100000"), (2, "0000011"))]
+    population = fold([*EXPERTS, entry(3, 0, None), *later], 3, settings)
+    assert population.items[0][3].tolist() == [True, True, *[False] * 5]
+
+
+def test_items_are_right_where_most_repeats_were() -> None:
+    result = make_result(0, [1.0, 0.5, 0.4], items=2)
+    assert entry_of(result, items=True).items == ("11", "11", "00")
+    assert entry_of(result).items == ()
 
 
 def test_all_evaluations_of_an_individual_count() -> None:
@@ -96,7 +202,9 @@ def test_no_archives_before_all_experts_have_scores() -> None:
 def test_limits_come_from_the_experts_alone() -> None:
     child = Entry(id=3, evaluation=0, scores=(1.0, 1.0, 0.0))
     population = fold([*EXPERTS, child], 3, Grid())
-    np.testing.assert_allclose(population.limits, [[0.25 * 0.85, 0.75 * 1.15]] * 3)
+    archive = population.archives[0]
+    assert isinstance(archive, GridArchive)
+    np.testing.assert_allclose(archive.edges[:, [0, -1]], [[0.25 * 0.85, 0.75 * 1.15]] * 3)
 
 
 def test_every_child_is_offered_to_every_archive() -> None:

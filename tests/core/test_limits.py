@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.search import Grid
 from cycleqd.limits import axis_limits, bin_edges, bin_index
 
 

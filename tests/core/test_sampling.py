@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from scipy import stats
 
 from cycleqd.api.search import EliteSampling, RandomSampling
-from cycleqd.archive import Archive
+from cycleqd.archive import GridArchive
 from cycleqd.limits import bin_edges
 from cycleqd.rng import generator
 from cycleqd.sampling import elite_probabilities, sample_parents
@@ -21,9 +22,9 @@ SCORES = np.array([[0.1, 0.9, 0.3], [0.5, 0.5, 0.3], [0.9, 0.1, 0.3], [0.9, 0.8,
 DRAWS = 20_000
 
 
-def _archive(scores: npt.NDArray[np.float64]) -> Archive:
-    empty = Archive.empty(0, bin_edges(np.array([[0.0, 1.0]] * 3), 15))
-    return Archive(0, empty.edges, np.arange(len(scores)), np.arange(len(scores)) + 10, scores)
+def _archive(scores: npt.NDArray[np.float64]) -> GridArchive:
+    empty = GridArchive.empty(0, bin_edges(np.array([[0.0, 1.0]] * 3), 15))
+    return replace(empty, cells=np.arange(len(scores)), members=np.arange(len(scores)) + 10, scores=scores)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "elite-sampling": edited(minimal(), {"spec.search.sampling": {"type": "Elite", "alphaLow": 0.25}}),
     "no-mutation": edited(minimal(), {"spec.search.mutation": {"type": "None"}}),
     "gaussian-mutation": edited(minimal(), {"spec.search.mutation": {"type": "Gaussian", "standardDeviation": 0.1}}),
+    "cells-of-a-tessellation": edited(
+        minimal(), {"spec.search.archive": {"type": "Cvt", "cells": 50, "lowerFactor": 0.5}}
+    ),
+    "archives-of-items": edited(minimal(), {"spec.search.archive": {"type": "DominatedNovelty", "behaviour": "Items"}}),
+    "eighteen-tasks-without-a-grid": edited(minimal(n_tasks=18), {"spec.search.archive": {"type": "DominatedNovelty"}}),
     "layers-of-either-parent": edited(
         minimal(), {"spec.search.crossover": {"type": "Uniform", "granularity": "Layer", "probability": 0.3}}
     ),
@@ -239,6 +244,11 @@ BAD: dict[str, tuple[Edits, str]] = {
         'spec.search.mutation: Invalid value: "object": maxScale goes with type Svd only',
     ),
     "steps-without-guide": ({"spec.search.emitter": {"type": "Paper", "steps": 8}}, "steps goes with type Guided only"),
+    "bins-without-grid": ({"spec.search.archive": {"type": "Cvt", "bins": 8}}, "bins goes with type Grid only"),
+    "racing-where-items-decide": (
+        {"spec.search": {"racing": {"enabled": True}, "archive": {"type": "DominatedNovelty", "behaviour": "Items"}}},
+        "search.racing.enabled needs search.archive.behaviour Scores",
+    ),
     "alpha-of-random": ({"spec.search.sampling": {"type": "Random", "alphaLow": 0.5}}, "alphaLow goes with type Elite"),
     "data-of-lm-eval": (
         {"spec.tasks.0.evaluator": {"type": "LmEval", "task": "x", "data": "s3://x/y"}},

@@ -15,6 +15,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+DEFAULT_TYPE = "defaultType"
+"""Keyword in the JSON schema of a union: the ``type`` of values that name none."""
+
 
 class ApiModel(BaseModel):
     """A frozen piece of the manifest: snake_case in Python, camelCase in YAML."""

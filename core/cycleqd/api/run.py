@@ -118,15 +118,39 @@ class RunSpec(ApiModel):
                 f"expected one task per expert, got {len(self.tasks)} tasks for {len(experts)} experts: "
                 "give every expert exactly one task"
             )
-        if self.search.archive.bins ** (len(self.tasks) - 1) >= 2**63:
+        archive = self.search.archive
+        if archive.type == "Grid" and archive.bins ** (len(self.tasks) - 1) >= 2**63:
             raise ValueError(
-                f"search.archive.bins is {self.search.archive.bins}, which with {len(self.tasks)} tasks makes "
-                "more cells than 64 bits can count: use fewer bins"
+                f"search.archive.bins is {archive.bins}, which with {len(self.tasks)} tasks makes "
+                "more cells than 64 bits can count: use fewer bins, or type Cvt or DominatedNovelty"
+            )
+        if self.search.racing.enabled and archive.type == "DominatedNovelty" and archive.behaviour == "Items":
+            raise ValueError(
+                "search.racing.enabled is true, but search.archive.behaviour is Items: until all items are asked, "
+                "nobody knows who will enter such an archive; choose behaviour Scores, or no racing"
             )
         if self.search.cycle == "Fixed" and self.search.fixed_task >= len(self.tasks):
             raise ValueError(
                 f"search.fixedTask is {self.search.fixed_task}, expected 0..{len(self.tasks) - 1}: "
                 "it is an index into tasks"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reevaluation_has_items_and_an_order(self) -> Self:
+        search, every = self.search, self.search.noise.reevaluate_every
+        if not every:
+            return self
+        for task in self.tasks:
+            if not task.items.reserve:
+                raise ValueError(
+                    f"search.noise.reevaluateEvery is {every}, but task {task.name} has items.reserve 0: "
+                    "reserve items for it, half as many as items.search for example"
+                )
+        if search.strict and every <= search.lag:
+            raise ValueError(
+                f"search.noise.reevaluateEvery is {every}, expected more than search.lag ({search.lag}) in a "
+                "strict run: second evaluations must not overlap"
             )
         return self
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from cycleqd.api.base import ApiModel, Fraction, Positive
+from cycleqd.api.base import DEFAULT_TYPE, ApiModel, Fraction, Positive
 
 StepLearningRate = Annotated[float, Field(ge=0.0, le=2.0)]
 
@@ -131,18 +132,61 @@ class Racing(ApiModel):
     threshold: Fraction = 0.05
     """Probability of entering an archive below which the evaluation stops."""
     min_items: Annotated[int, Field(ge=1)] = 16
-    """Items of each task that are always evaluated."""
+    """Items of each task that are always evaluated; then their number doubles from round to round."""
 
 
-class Archive(ApiModel):
-    """The grid of each task's archive."""
+class Noise(ApiModel):
+    """What is done about luck: a score over a few dozen items is partly noise, and elites were picked for high ones."""
 
-    bins: Annotated[int, Field(ge=1, le=1000)] = 15
-    """Bins per behaviour axis."""
+    prior_items: Annotated[float, Field(ge=0.0, le=100_000.0)] = 0.0
+    """A child's score counts so many further items, answered like its parents' on average; 0: none, as in the paper."""
+    reevaluate_every: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Before every so-many-th child an elite is asked ``items.reserve``; above ``lag`` in strict runs; 0: never."""
+
+
+class Limits(ApiModel):
+    """Where the behaviour axes begin and end."""
+
     lower_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.85
     """Lower limit of an axis, as a multiple of the weakest expert's score."""
     upper_factor: Annotated[float, Field(ge=1.0, le=10.0)] = 1.15
     """Upper limit of an axis, as a multiple of the strongest expert's score."""
+
+
+class Grid(Limits):
+    """Each archive is a grid over the other tasks' scores (the paper's); bins^(K-1) cells for K tasks."""
+
+    type: Literal["Grid"] = "Grid"
+    bins: Annotated[int, Field(ge=1, le=1000)] = 15
+    """Bins per behaviour axis."""
+
+
+class Cvt(Limits):
+    """Each archive has a fixed number of cells of about equal size, however many tasks there are."""
+
+    type: Literal["Cvt"]
+    cells: Annotated[int, Field(ge=2, le=500)] = 200
+    """Cells of each archive: the regions around the centroids of a centroidal Voronoi tessellation."""
+
+
+class DominatedNovelty(ApiModel):
+    """No cells: whoever is least like all that are better on the archive's task stays."""
+
+    type: Literal["DominatedNovelty"]
+    size: Annotated[int, Field(ge=2, le=100_000)] = 30
+    """Individuals that each archive keeps."""
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Nearest better individuals whose mean distance is an individual's dominated novelty."""
+    behaviour: Literal["Scores", "Items"] = "Scores"
+    """Scores: distances between the scores on the other tasks. Items: between what was right on each of their items."""
+
+
+ArchiveType = Grid | Cvt | DominatedNovelty
+
+
+def _grid_unless_told(archive: object) -> object:
+    """Name the type that a manifest leaves out: there were grids before there were other archives."""
+    return {"type": "Grid", **archive} if isinstance(archive, Mapping) and "type" not in archive else archive
 
 
 class Basis(ApiModel):
@@ -177,8 +221,14 @@ class Search(ApiModel):
     """What proposes the next genome."""
     racing: Racing = Racing()
     """Early stopping of hopeless children."""
-    archive: Archive = Archive()
-    """The archives' grids."""
+    noise: Noise = Noise()
+    """Doubt about lucky scores."""
+    archive: Annotated[
+        ArchiveType,
+        Field(discriminator="type", json_schema_extra={DEFAULT_TYPE: "Grid"}),
+        BeforeValidator(_grid_unless_told),
+    ] = Grid()
+    """How each task's archive decides who stays."""
     basis: Basis = Basis()
     """How experts are factorised."""
 

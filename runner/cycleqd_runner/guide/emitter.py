@@ -8,7 +8,7 @@ schedule's business (:mod:`cycleqd.schedule`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -96,8 +96,7 @@ class Guided:
 
 def _children(archive: Archive, n_experts: int) -> Archive:
     """Return the archive without the experts: from their midpoint, a few steps lead nowhere near what is there."""
-    keep = archive.members >= n_experts
-    return replace(archive, cells=archive.cells[keep], members=archive.members[keep], scores=archive.scores[keep])
+    return archive.only(archive.members >= n_experts)
 
 
 def shares(scores: npt.NDArray[np.float64], task: int, lean: float) -> list[float]:

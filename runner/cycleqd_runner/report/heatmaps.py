@@ -1,4 +1,4 @@
-"""Archives as heat maps for pages: what is in which cell, in the coordinates of an SVG. Markup is the template's."""
+"""Grids as heat maps for pages: what is in which cell, in the coordinates of an SVG. Markup is the template's."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ class ArchiveMaps:
 
 
 def archive_maps(report: Report) -> tuple[ArchiveMaps, ...]:
-    """Return the heat maps of all archives."""
+    """Return the heat maps of all archives that are grids."""
     people, top = People.of(report), best_score(report)
     allowed = maps_per_archive(report)
     found = []
-    for archive in report.archives:
+    for archive in (archive for archive in report.archives if archive.edges):
         pairs = axis_pairs(archive)
         maps = tuple(_heat_map(report, people, archive, pair, top) for pair in pairs[:allowed])
         found.append(ArchiveMaps(archive, maps, len(pairs) - len(maps)))

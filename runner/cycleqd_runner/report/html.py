@@ -16,7 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from cycleqd.report import Report
-from cycleqd_runner.report import formats, heatmaps, rows, summary, tree
+from cycleqd_runner.report import formats, heatmaps, rows, scatter, summary, tree
 from cycleqd_runner.report.card import lineage
 from cycleqd_runner.report.curves import HEIGHT, WIDTH, panels
 from cycleqd_runner.report.people import People
@@ -29,7 +29,7 @@ def render(report: Report) -> str:
     """Return the page of a report; one of an unfinished or empty run says what is missing."""
     people, chosen = People.of(report), report.chosen
     style, script = _asset("page.css"), _asset("page.js")
-    archives = heatmaps.archive_maps(report)
+    archives, dots = heatmaps.archive_maps(report), scatter.scatters(report)
     unit, costs = rows.cost_rows(report.cost)
     return (
         _environment()
@@ -45,8 +45,9 @@ def render(report: Report) -> str:
             scores=rows.score_rows(report),
             changes=rows.change_rows(report),
             archives=archives,
-            elites=_elites(people, archives),
-            top=heatmaps.best_score(report),
+            scatters=dots,
+            elites=_elites(people, archives, dots),
+            top=scatter.best_lowest(report) if dots else heatmaps.best_score(report),
             gradient=[heatmaps.colour_of(share / 8) for share in range(9)],
             side=heatmaps.SIDE,
             panels=panels(report),
@@ -56,7 +57,7 @@ def render(report: Report) -> str:
             lineage=lineage(report, chosen.weights) if chosen else [],
             best=people.best(BEST),
             children=sum(1 for individual in report.individuals if not people.is_expert(individual.id)),
-            unscored=[individual.id for individual in report.individuals if individual.scores is None],
+            unscored=[one.id for one in report.individuals if one.scores is None and one.stop is None],
             unit=unit,
             costs=costs,
             manifest=_manifest(report),
@@ -86,9 +87,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _elites(people: People, archives: Iterable[heatmaps.ArchiveMaps]) -> dict[int, tuple[str, tuple[int, ...]]]:
-    """Return the description and the parents of everybody who is in a cell; the page says them once each."""
+def _elites(
+    people: People, archives: Iterable[heatmaps.ArchiveMaps], scatters: Iterable[scatter.Scatter]
+) -> dict[int, tuple[str, tuple[int, ...]]]:
+    """Return the description and the parents of everybody who is in a picture; the page says them once each."""
     shown = {cell.who for own in archives for heat_map in own.maps for cell in heat_map.cells}
+    shown |= {dot.point.who for own in scatters for dot in own.dots}
     return {who: (people.describe(who), people.parents(who)) for who in sorted(shown)}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: archives as heat maps, and how they grew. Pure functions of :class:`cycleqd.report.Report`."""
+"""Pictures of a run: archives as heat maps or scatter plots, and how they grew. Pure functions of a report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cycleqd.report import ArchiveView, Report
 from cycleqd_runner.report.heatmaps import COLOURS, axis_pairs, best_occupants, best_score, maps_per_archive
 from cycleqd_runner.report.people import People
+from cycleqd_runner.report.scatter import best_lowest, others_of, points_of
 
 DOTS_PER_INCH = 130
 EMPTY_CELL = "#eef0f3"
@@ -33,23 +34,32 @@ def pictures(report: Report) -> dict[str, bytes]:
 
 
 def archives_figure(report: Report) -> Figure:
-    """Return one heat map per archive, or per archive and pair of axes where there are more than two axes."""
+    """Return one heat map per grid, or per grid and pair of axes where there are more than two; else scatter plots."""
     allowed = maps_per_archive(report)
-    views = [(archive, pair) for archive in report.archives for pair in axis_pairs(archive)[:allowed]]
+    views = [(archive, pair) for archive in report.archives for pair in _panels(archive)[:allowed]]
     columns = min(len(views), 3)
     rows = -(-len(views) // columns)
-    is_strip = len(report.archives[0].axes) == 1
+    is_strip = len(views[0][1]) == 1
     figure = Figure(figsize=(4.3 * columns + 0.8, (1.9 if is_strip else 4.1) * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
-    colours = Normalize(0.0, best_score(report))
-    for axes, view in zip(grid.flat, views, strict=False):
-        _heat_map(axes, report, *view, colours)
+    colours = Normalize(0.0, best_score(report) if views[0][1] else best_lowest(report))
+    for axes, (archive, pair) in zip(grid.flat, views, strict=False):
+        if pair:
+            _heat_map(axes, report, archive, pair, colours)
+        else:
+            _scatter(axes, report, archive, colours)
     for axes in list(grid.flat)[len(views) :]:
         axes.set_visible(False)
-    figure.colorbar(ScalarMappable(colours, COLOURS), ax=grid, label="quality", shrink=0.8, pad=0.01)
+    label = "quality" if views[0][1] else "lowest score on any task"
+    figure.colorbar(ScalarMappable(colours, COLOURS), ax=grid, label=label, shrink=0.8, pad=0.01)
     children = sum(1 for individual in report.individuals if individual.id >= len(report.experts))
     figure.suptitle(f"{report.run}: archives after {children} children", x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _panels(archive: ArchiveView) -> list[tuple[int, ...]]:
+    """Return the axes of each panel of an archive; none of the one panel of an archive that is no grid."""
+    return axis_pairs(archive) if archive.edges else [()]
 
 
 def best_in_cells(archive: ArchiveView, pair: Sequence[int], people: People, task: int) -> npt.NDArray[np.float64]:
@@ -103,6 +113,29 @@ def _heat_map(axes: Axes, report: Report, archive: ArchiveView, pair: Sequence[i
     axes.set_title(f"quality: {archive.task}   ({100 * archive.coverage:.0f} % covered)", loc="left", fontsize=10)
 
 
+def _scatter(axes: Axes, report: Report, archive: ArchiveView, colours: Normalize) -> None:
+    points = points_of(report, People.of(report), archive)
+    x, y = [100 * point.others for point in points], [100 * point.quality for point in points]
+    axes.scatter(x, y, c=[point.lowest for point in points], cmap=COLOURS, norm=colours, edgecolor="white", s=36)
+    for point in points:
+        if point.mark:
+            place = (100 * point.others, 100 * point.quality)
+            _star(axes, place, is_member=point.mark == "member")
+            axes.annotate(point.label, place, xytext=(6, 3), textcoords="offset points", fontsize=7)
+    axes.grid(visible=True, color="#e3e6ea", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.margins(0.12)
+    axes.set_xlabel(f"{others_of(archive)}, %")
+    axes.set_ylabel(f"{archive.task} score, %")
+    axes.set_title(f"quality: {archive.task}   ({len(points)} models)", loc="left", fontsize=10)
+
+
+def _star(axes: Axes, place: tuple[float, float], *, is_member: bool) -> None:
+    """Mark an expert (triangle) or a member of the final model (star)."""
+    marker, size, colour = ("*", 150, "#ff5a36") if is_member else ("^", 55, "white")
+    axes.scatter(*place, marker=marker, s=size, color=colour, edgecolor="black", linewidth=0.8)
+
+
 def _ticks(axes: Axes, archive: ArchiveView, pair: Sequence[int]) -> None:
     """Label the axes with scores in percent at every third edge."""
     edges = archive.edges[pair[0]]
@@ -123,8 +156,7 @@ def _mark(axes: Axes, report: Report, people: People, occupants: Mapping[tuple[i
         if not people.is_expert(individual) and individual not in members:
             continue
         x, y = column + 0.5, row + 0.5
-        marker, size, colour = ("*", 150, "#ff5a36") if individual in members else ("^", 55, "white")
-        axes.scatter(x, y, marker=marker, s=size, color=colour, edgecolor="black", linewidth=0.8)
+        _star(axes, (x, y), is_member=individual in members)
         if people.is_expert(individual):
             is_right = 2 * x > axes.get_xlim()[1]
             side, aside = ("right", -6) if is_right else ("left", 6)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cycleqd.api.search import Archive as Grid
+from cycleqd.api.search import Grid
 from cycleqd.fold import Population
 from cycleqd.records import Transcript
 from cycleqd.store import FolderStore
@@ -31,7 +31,7 @@ def test_each_item_is_taught_once_by_who_knows_it_best(tmp_path: Path) -> None:
     for individual, items in SOLVED.items():
         told = [Transcript(task=t, item=i, messages=(), answer=f"{individual}", score=1.0) for t, i in items]
         write_result(store, make_result(individual, list(SCORES[individual])), told)
-    population = Population(np.arange(4), SCORES, n_experts=2, grid=Grid())
+    population = Population(np.arange(4), SCORES, n_experts=2, settings=Grid())
     found = Lessons(store, run_spec(2)).of(population)
     taught = {(lesson.transcript.task, lesson.transcript.item): lesson.teacher for lesson in found}
     assert taught == {("sql-task", "i0"): 0, ("sql-task", "i1"): 3, ("shell-task", "j0"): 1, ("shell-task", "j1"): 3}

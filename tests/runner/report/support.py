@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +30,23 @@ SKILLS = ("sql", "shell", "python", "maths", "french")
 ITEMS = 100
 
 
-def run_spec(n_tasks: int = 3, bins: int = 15, children: int = 200) -> RunSpec:
-    """Return a spec with that many tasks, and an expert for each."""
+def run_spec(n_tasks: int = 3, children: int = 200, **archive: Any) -> RunSpec:
+    """Return a spec with that many tasks, and an expert for each; ``archive`` as in manifests."""
     names = SKILLS[:n_tasks]
     return RunSpec.model_validate(
         {
             "baseModel": {"uri": "hf://example/base"},
             "experts": [{"name": f"{name}-expert", "uri": f"hf://example/{name}"} for name in names],
             "tasks": [{"name": name, "expert": f"{name}-expert", "evaluator": {"type": "Sql"}} for name in names],
-            "search": {"children": children, "archive": {"bins": bins}},
+            "search": {"children": children, "archive": archive},
             "storage": {"uri": "s3://runs/demo"},
         }
     )
 
 
-def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, bins: int = 15) -> Report:
+def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, **archive: Any) -> Report:
     """Return the report of a search in which children are a little better than their parents' mean."""
-    spec, rng = run_spec(n_tasks, bins, children), np.random.default_rng(seed)
+    spec, rng = run_spec(n_tasks, children, **archive), np.random.default_rng(seed)
     individuals = search(n_tasks, children, rng)
     population = population_of(individuals, spec)
     ranked = np.argsort(population.scores.mean(axis=1))[::-1]

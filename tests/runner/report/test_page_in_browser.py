@@ -29,6 +29,7 @@ REPORTS: dict[str, Report] = {
     ),
     "large": demo_report(3, children=1197),
     "wide": demo_report(5, children=1195),
+    "dots": demo_report(5, type="DominatedNovelty", size=60),
 }
 AA = 4.5
 """Least contrast of text in WCAG 2, level AA."""
@@ -179,7 +180,7 @@ def test_without_scripts_all_the_rest_is_there(browser: Browser, files: dict[str
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["three", "four", "unfinished"])
+@pytest.mark.parametrize("name", ["three", "four", "unfinished", "dots"])
 def test_axe_finds_nothing_to_object(browser: Browser, files: dict[str, Path], name: str, scheme: str) -> None:
     with visit(browser, files[name], color_scheme=scheme) as seen:
         seen.page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
