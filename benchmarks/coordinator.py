@@ -84,7 +84,7 @@ def main() -> int:
             clock = [time.process_time()]
             log.refresh()
             clock.append(time.process_time())
-            _ = log.population(TASKS, spec.search.archive).coverage
+            _ = log.population(spec).coverage
             clock.append(time.process_time())
             plan(spec, Observed(prepared, frozenset(log.done), running=running))
             clock.append(time.process_time())

@@ -136,7 +136,8 @@ def _sentence(now: Standing, left: float | None, tried: Counter[str]) -> str:
     elif now.phase == "Evaluating":
         parts.append(f"{len(now.evaluated)} of {len(now.experts)} experts")
     elif now.phase == "Breeding":
-        parts.append(f"{now.children} of {now.target} children")
+        stopped = f" ({now.stopped} stopped early)" if now.stopped else ""
+        parts.append(f"{now.children} of {now.target} children{stopped}")
     elif now.phase == "Finalizing":
         parts += [f"{count} models scored on {split}" for split, count in sorted(tried.items(), reverse=True)]
     if now.archives:

@@ -33,8 +33,9 @@ def _bars(now: Standing, left: float | None, tried: Counter[str]) -> Table:
     total = len(now.experts)
     progress_row(grid, "experts read", len(now.prepared), total)
     progress_row(grid, "experts scored", len(now.evaluated), total)
-    remaining = "" if left is None else f"about {duration(left)} left"
-    progress_row(grid, "children", now.children, now.target, remaining)
+    notes = [f"{now.stopped} stopped early"] if now.stopped else []
+    notes += [] if left is None else [f"about {duration(left)} left"]
+    progress_row(grid, "children", now.children, now.target, ", ".join(notes))
     if now.phase == "Finalizing":
         grid.add_row(
             "final models", Text(", ".join(f"{n} scored on {split}" for split, n in sorted(tried.items())[::-1]))

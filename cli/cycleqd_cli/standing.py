@@ -50,6 +50,8 @@ class Standing(Record):
     """Experts that have scores."""
     children: int
     """Children that are done."""
+    stopped: int = 0
+    """Those of them that racing stopped: they have no scores."""
     target: int
     """Children that the run shall have."""
     archives: tuple[ArchiveStanding, ...] = ()
@@ -76,6 +78,7 @@ def standing(name: str, spec: RunSpec, snapshot: Snapshot) -> Standing:
         prepared=tuple(expert for expert in names if expert in snapshot.prepared),
         evaluated=tuple(expert for k, expert in enumerate(names) if k in snapshot.done),
         children=sum(individual in ids for individual in snapshot.done),
+        stopped=len(snapshot.stopped),
         target=spec.search.children,
         archives=_archives(spec, population),
         best_mean=None if best is None else float(population.scores[best].mean()),
@@ -112,8 +115,8 @@ def read_snapshot(run: OpenedRun) -> Snapshot:
     prepared = frozenset(name for name in experts if run.store.exists(keys.basis_manifest(name)))
     done = frozenset(log.done)
     phase = plan(run.spec, Observed(prepared, done, is_finalized(run.store, done))).phase
-    population = log.population(len(experts), run.spec.search.archive)
-    return Snapshot(phase, population, prepared, done, (), dict(log.damaged))
+    population = log.population(run.spec)
+    return Snapshot(phase, population, prepared, done, (), dict(log.damaged), frozenset(log.stopped))
 
 
 def models_tried(store: ObjectStore) -> Counter[str]:

@@ -89,6 +89,17 @@ SPEC_RULES = (
         "search.archive.bins makes more cells than 64 bits can count with so many tasks: use fewer, or another type",
     ),
     (
+        "self.search.noise.reevaluateEvery == 0 || self.tasks.all(t, t.items.reserve > 0)",
+        "search.noise.reevaluateEvery needs items.reserve in every task",
+    ),
+    (
+        (
+            "!self.search.strict || self.search.noise.reevaluateEvery == 0 || "
+            "self.search.noise.reevaluateEvery > self.search.lag"
+        ),
+        "search.noise.reevaluateEvery must exceed search.lag in a strict run",
+    ),
+    (
         # Laptops may keep a run in any folder; the operator sees no worker's folder.
         "self.storage.uri.startsWith('s3://') || !self.storage.uri.matches('^/|://')",
         "storage.uri must be s3://BUCKET/PREFIX on a cluster, or a path from the operator's storage root",

@@ -1,8 +1,8 @@
 """The fold: archives as a pure function of the set of results (design section 4).
 
 Order of arrival and repetition do not matter: evaluations are put in the order of (individual, evaluation) first, all
-evaluations of an individual are averaged, and then everybody is offered to every archive in the order of their ids,
-experts first. Reading results is :mod:`cycleqd.log`'s job.
+evaluations of an individual become its scores (:mod:`cycleqd.pooling`), and then everybody is offered to every archive
+in the order of their ids, experts first. Reading results is :mod:`cycleqd.log`'s job.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cycleqd.api.search import ArchiveType
 from cycleqd.archive import Archive
 from cycleqd.archives import archives_of, compares_items
+from cycleqd.pooling import Pooled, Pooling, pool
 from cycleqd.records import Result
 
 RIGHT = 0.5
@@ -30,12 +31,16 @@ class Entry:
     Attributes:
         id: of the individual.
         evaluation: which one of the individual's it is.
-        scores: (n_tasks,) in [0, 1]; None: some items have no score, so the individual is not compared with anybody.
+        scores: (n_tasks,) in [0, 1]; None: some items have no score or were not asked, so the individual is compared
+            with nobody.
         seconds: what the individual took a warm worker, without waiting for others.
         evaluate_seconds: asking and judging alone.
         gpus: that the worker held.
         prompt_tokens: read, over all items.
         answer_tokens: generated, over all items.
+        parents: ids.
+        with_child: of a repeated evaluation, the child before which it was made.
+        saved: items that racing did not ask.
         items: per task, a ``1`` or ``0`` an item: whether it was right; only where archives compare items.
     """
 
@@ -47,7 +52,15 @@ class Entry:
     gpus: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    parents: tuple[int, ...] = ()
+    with_child: int | None = None
+    saved: int = 0
     items: tuple[str, ...] = ()
+
+    @property
+    def turn(self) -> int:
+        """See :attr:`cycleqd.records.Result.turn`."""
+        return self.id if self.with_child is None else self.with_child
 
 
 def entry_of(result: Result, *, items: bool = False) -> Entry:
@@ -57,18 +70,20 @@ def entry_of(result: Result, *, items: bool = False) -> Entry:
         result: as it is stored.
         items: whether archives compare outcomes item by item (:func:`cycleqd.archives.compares_items`).
     """
-    complete = not any(evaluation.unscored for evaluation in result.evaluations)
     prompt_tokens, answer_tokens = result.tokens
     return Entry(
         id=result.id,
         evaluation=result.evaluation,
-        scores=result.scores if complete else None,
+        scores=result.scores if result.complete else None,
         seconds=result.timings.seconds,
         evaluate_seconds=result.timings.evaluate_seconds,
         gpus=result.gpus,
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
-        items=_items(result) if items and complete else (),
+        parents=result.parents,
+        with_child=result.with_child,
+        saved=result.stop.saved if result.stop else 0,
+        items=_items(result) if items and result.complete else (),
     )
 
 
@@ -86,11 +101,12 @@ class Population:
 
     Attributes:
         ids: (n,) ascending.
-        scores: (n, n_tasks) in [0, 1], means over each individual's evaluations.
+        scores: (n, n_tasks) in [0, 1], of each individual's evaluations; with a prior, posterior means.
         n_experts: how many of the ids belong to experts.
         settings: of the archives.
         items: per task (n, n_items), which items were right at an individual's first evaluation that has scores; empty
             where archives do not compare items.
+        pooled: the evaluations behind the scores; None where only the scores are known.
     """
 
     ids: npt.NDArray[np.int64]
@@ -98,6 +114,7 @@ class Population:
     n_experts: int
     settings: ArchiveType
     items: tuple[npt.NDArray[np.bool_], ...] = ()
+    pooled: Pooled | None = None
 
     @property
     def ready(self) -> bool:
@@ -117,24 +134,32 @@ class Population:
         return float(np.mean([archive.coverage for archive in self.archives])) if self.archives else 0.0
 
     def first(self, count: int) -> Population:
-        """Return the population as it would be without the ids from ``count`` on."""
+        """Return the population without the ids from ``count`` on; what is known of the others by now stays known."""
         keep = self.ids < count
         items = tuple(table[keep] for table in self.items)
-        return Population(self.ids[keep], self.scores[keep], self.n_experts, self.settings, items)
+        return Population(self.ids[keep], self.scores[keep], self.n_experts, self.settings, items, self.pooled)
 
 
-def fold(entries: Iterable[Entry], n_experts: int, settings: ArchiveType) -> Population:
-    """Return the population of a set of results; duplicates change nothing."""
-    unique = {(entry.id, entry.evaluation): entry for entry in entries}
-    scored = [entry for _, entry in sorted(unique.items()) if entry.scores is not None]
+def fold(entries: Iterable[Entry], n_experts: int, settings: ArchiveType, pooling: Pooling | None = None) -> Population:
+    """Return the population of a set of results; duplicates change nothing.
+
+    Without ``pooling``, all evaluations of an individual count the same and parents do not count.
+    """
+    unique = {(entry.id, entry.evaluation): entry for entry in entries if entry.scores is not None}
+    scored = [entry for _, entry in sorted(unique.items())]
     if not scored:
         return Population(np.empty(0, np.int64), np.empty((0, 0)), n_experts, settings)
-    everyone = np.array([entry.id for entry in scored], np.int64)
     table = np.array([entry.scores for entry in scored], np.float64)
-    ids, starts, evaluations = np.unique(everyone, return_index=True, return_counts=True)
-    means = np.add.reduceat(table, starts, axis=0) / evaluations[:, None]
-    items = _items_of([scored[start] for start in starts]) if compares_items(settings) else ()
-    return Population(ids, means, n_experts, settings, items)
+    again = np.array([entry.evaluation > 0 for entry in scored])
+    weights = pooling.items(again) if pooling else np.ones_like(table)
+    parents = {entry.id: entry.parents for entry in scored if entry.evaluation == 0}
+    pooled = pool([entry.id for entry in scored], table, weights, parents)
+    scores = pooled.means
+    if pooling and pooling.prior_items:
+        scores = pooling.posterior(pooled.means, pooled.items, pooled.expected)
+    firsts = {entry.id: entry for entry in reversed(scored)} if compares_items(settings) else {}
+    rights = _items_of([firsts[individual] for individual in sorted(firsts)])
+    return Population(pooled.ids, scores, n_experts, settings, rights, pooled)
 
 
 def _items_of(individuals: Sequence[Entry]) -> tuple[npt.NDArray[np.bool_], ...]:

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cycleqd import keys
-from cycleqd.api.search import ArchiveType
+from cycleqd.api.run import RunSpec
 from cycleqd.errors import BadData
 from cycleqd.fold import Entry, Population, entry_of, fold
+from cycleqd.pooling import Pooling
 from cycleqd.records import Record, read_result
 from cycleqd.store import ObjectStore
 
@@ -100,12 +101,22 @@ class ResultLog:
         """Ids of individuals that need no (more) evaluation: they have a result, or were given up."""
         return {entry.id for entry in self.entries.values()} | self.quarantined
 
-    def population(self, n_experts: int, settings: ArchiveType, below: int | None = None) -> Population:
-        """Return the fold of all results, or of those with an id below ``below``."""
-        chosen = []
+    @property
+    def stopped(self) -> set[int]:
+        """Ids of children whose evaluation racing ended early."""
+        return {entry.id for entry in self.entries.values() if entry.saved}
+
+    def population(self, spec: RunSpec, below: int | None = None) -> Population:
+        """Return the fold of all results, or of those that a child of a strict run sees.
+
+        Args:
+            spec: of the run.
+            below: only results of ids below it, and repeated evaluations made before such children.
+        """
+        chosen, n_experts = [], len(spec.experts)
         for key, entry in self.entries.items():
             if entry.scores is not None and len(entry.scores) != n_experts:  # there is one task per expert
                 self.damaged[key] = f"The object {key} has {len(entry.scores)} scores for {n_experts} tasks."
-            elif below is None or entry.id < below:
+            elif below is None or entry.turn < below:
                 chosen.append(entry)
-        return fold(chosen, n_experts, settings)
+        return fold(chosen, n_experts, spec.search.archive, Pooling.of(spec))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cycleqd.errors import BadData, Unscored
 
-Split = Literal["search", "validation", "test"]
+Split = Literal["search", "validation", "test", "reserve"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -98,13 +98,33 @@ class Timings(Record):
         return self.breed_seconds + self.load_seconds + self.evaluate_seconds + self.write_seconds
 
 
+class Stop(Record):
+    """Why a child was not asked all items: it would hardly have entered an archive (:mod:`cycleqd.racing`)."""
+
+    asked: tuple[int, ...]
+    """Items asked, per task."""
+    items: tuple[int, ...]
+    """Items there are, per task."""
+    probability: Score
+    """Of entering an archive, when the evaluation stopped."""
+    threshold: Score
+    """It was below this one."""
+
+    @property
+    def saved(self) -> int:
+        """Items that were not asked."""
+        return sum(self.items) - sum(self.asked)
+
+
 class Result(Record):
-    """One evaluation of one individual on the search splits."""
+    """One evaluation of one individual on the search splits, or, of an elite in doubt, on the reserve splits."""
 
     id: Annotated[int, Field(ge=0)]
     """0..K-1 are the experts; children follow."""
     evaluation: Annotated[int, Field(ge=0)] = 0
     """0 is the first evaluation of the individual; repeated ones count up."""
+    with_child: int | None = None
+    """Of a repeated evaluation: id of the child before which it was made; None for the first one."""
     parents: tuple[int, ...] = ()
     """Ids of the parents; empty for experts."""
     active_task: int | None = None
@@ -121,6 +141,8 @@ class Result(Record):
     """Digest of the genome's numbers."""
     evaluations: tuple[TaskEvaluation, ...]
     """One per task, in cycle order."""
+    stop: Stop | None = None
+    """Set where racing ended the evaluation: then there are outcomes, but no scores."""
     seen: Annotated[int, Field(ge=0)] = 0
     """How many results the archives held when the parents were drawn."""
     timings: Timings = Timings()
@@ -134,8 +156,25 @@ class Result(Record):
     """Versions of what decides the numbers: cycleqd, torch, transformers, engine, device, sandbox."""
 
     @property
+    def turn(self) -> int:
+        """The child's id by which strict runs order it: a repeated evaluation belongs to the child that it preceded."""
+        return self.id if self.with_child is None else self.with_child
+
+    @property
+    def complete(self) -> bool:
+        """Whether all items were asked and have a score."""
+        return self.stop is None and not any(evaluation.unscored for evaluation in self.evaluations)
+
+    @property
     def scores(self) -> tuple[float, ...]:
-        """(n_tasks,) in [0, 1]. Raises :class:`~cycleqd.errors.Unscored`."""
+        """(n_tasks,) in [0, 1].
+
+        Raises:
+            Unscored: not :attr:`complete`.
+        """
+        if self.stop:
+            asked, items = sum(self.stop.asked), sum(self.stop.items)
+            raise Unscored(f"Individual {self.id} has no scores: racing stopped it after {asked} of {items} items.")
         return tuple(evaluation.score for evaluation in self.evaluations)
 
     @property

@@ -9,7 +9,7 @@ from pydantic import Field
 from cycleqd import keys
 from cycleqd.affinity import Affinity
 from cycleqd.errors import MissingObject
-from cycleqd.records import Record
+from cycleqd.records import Record, Stop
 from cycleqd.statistics import Estimate
 from cycleqd.store import ObjectStore
 
@@ -63,7 +63,9 @@ class Individual(Record):
     active_task: int | None = None
     emitter: str = "Expert"
     scores: tuple[float, ...] | None = None
-    """(n_tasks,) search scores; None: some items had no score."""
+    """(n_tasks,) search scores; None: some items had no score, or were not asked."""
+    stop: Stop | None = None
+    """Why some were not asked."""
 
 
 class ArchiveView(Record):
@@ -134,6 +136,12 @@ class Cost(Record):
     """Passed forward and backward by guidance, of children and candidates."""
     evaluations: int = 0
     """Individuals evaluated on the search splits."""
+    stopped: int = 0
+    """Those of them that racing stopped."""
+    items_saved: int = 0
+    """Items that these were not asked."""
+    reevaluations: int = 0
+    """Evaluations of elites in doubt, on the reserve splits."""
     final_prompt_tokens: int = 0
     """Read by evaluations on the validation and test splits."""
     final_answer_tokens: int = 0

@@ -196,6 +196,18 @@ FAMILIES = (
         kind=CounterMetricFamily,
     ),
     Family(
+        "cycleqd_run_stopped_children",
+        "Children whose evaluation racing ended early.",
+        lambda run: run.summed(lambda tally: tally.stopped),
+        kind=CounterMetricFamily,
+    ),
+    Family(
+        "cycleqd_run_saved_items",
+        "Items that those were not asked.",
+        lambda run: run.summed(lambda tally: tally.items_saved),
+        kind=CounterMetricFamily,
+    ),
+    Family(
         "cycleqd_run_evaluation_seconds",
         "Asking and judging one individual, as the results tell.",
         _evaluations,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean
 
 from pydantic import ValidationError
 
@@ -149,7 +148,7 @@ class RunStore:
     def _fold(self, spec: RunSpec) -> Population:
         entries = len(self._log.entries)
         if self._population is None or self._population[0] != entries:
-            self._population = entries, self._log.population(len(spec.experts), spec.search.archive)
+            self._population = entries, self._log.population(spec)
         return self._population[1]
 
     def _timings(self, n_experts: int) -> tuple[float | None, float | None]:
@@ -157,8 +156,9 @@ class RunStore:
         children = [entry for entry in self._log.entries.values() if entry.id >= n_experts and entry.seconds]
         if not children:
             return None, None
-        seconds = fmean(entry.seconds for entry in children)
-        return seconds, fmean(entry.evaluate_seconds for entry in children) / seconds
+        seconds = sum(entry.seconds for entry in children)
+        individuals = len({entry.id for entry in children})  # a second evaluation makes children dearer, not more
+        return seconds / individuals, sum(entry.evaluate_seconds for entry in children) / seconds
 
 
 def delete_everything(store: ObjectStore, run_uid: str) -> None:

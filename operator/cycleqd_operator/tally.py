@@ -31,6 +31,8 @@ class Tally:
         gpu_busy_microseconds: likewise, of asking and judging.
         prompt_tokens: read.
         answer_tokens: generated.
+        stopped: children whose evaluation racing ended early.
+        items_saved: items that these were not asked.
     """
 
     evaluations: tuple[int, ...] = (0,) * (len(EVALUATION_BUCKETS) + 1)
@@ -40,6 +42,8 @@ class Tally:
     gpu_busy_microseconds: int = 0
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    stopped: int = 0
+    items_saved: int = 0
 
     @property
     def results(self) -> int:
@@ -61,6 +65,7 @@ class Tally:
         evaluations = list(self.evaluations)
         worker, evaluate, gpu = self.worker_microseconds, self.evaluate_microseconds, self.gpu_microseconds
         busy, prompt, answer = self.gpu_busy_microseconds, self.prompt_tokens, self.answer_tokens
+        stopped, saved = self.stopped, self.items_saved
         for entry in entries:
             evaluations[bisect_left(EVALUATION_BUCKETS, entry.evaluate_seconds)] += 1
             spent, asked = round(entry.seconds * MICROSECONDS), round(entry.evaluate_seconds * MICROSECONDS)
@@ -70,4 +75,6 @@ class Tally:
             busy += asked * entry.gpus
             prompt += entry.prompt_tokens
             answer += entry.answer_tokens
-        return Tally(tuple(evaluations), worker, evaluate, gpu, busy, prompt, answer)
+            stopped += bool(entry.saved)
+            saved += entry.saved
+        return Tally(tuple(evaluations), worker, evaluate, gpu, busy, prompt, answer, stopped, saved)

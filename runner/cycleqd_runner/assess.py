@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cycleqd.genome import Genome
-from cycleqd.records import Split, TaskEvaluation, Transcript
+from cycleqd.racing import Race
+from cycleqd.records import Split, Stop, TaskEvaluation, Transcript
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.tasks.run import evaluate
+
+Part = tuple[TaskEvaluation, Sequence[Transcript]]
+"""What a task's evaluator says about some of its items."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Assessment:
         evaluations: one per task, in cycle order.
         transcripts: of the items that scored 1.
         open_seconds, load_seconds, evaluate_seconds: where the time went (:class:`~cycleqd.records.Timings`).
+        stop: why not all items were asked; None: they were.
     """
 
     evaluations: tuple[TaskEvaluation, ...]
@@ -28,34 +34,56 @@ class Assessment:
     open_seconds: float
     load_seconds: float
     evaluate_seconds: float
+    stop: Stop | None = None
 
 
-async def assess(session: Session, genome: Genome, split: Split, sandbox: Sandbox) -> Assessment:
-    """Score ``genome`` on all tasks of one split.
+async def assess(
+    session: Session, genome: Genome, split: Split, sandbox: Sandbox, race: Race | None = None
+) -> Assessment:
+    """Score ``genome`` on all tasks of one split, or on the first items of each until ``race`` stops it.
 
-    All items of all tasks are asked at once: the engine makes its batches of everything that waits, and while it
-    generates, the sandboxes judge.
+    All items of a round, of all tasks, are asked at once: the engine makes its batches of everything that waits, and
+    while it generates, the sandboxes judge. Without a race there is one round.
     """
     start = time.perf_counter()
-    engine, materialiser, tasks = session.engine, session.materialiser, session.tasks
+    engine, materialiser, _ = session.engine, session.materialiser, session.tasks
     opened = time.perf_counter()
     engine.load(materialiser.tensors(genome, changed_only=True))
     loaded = time.perf_counter()
-    outcomes = await asyncio.gather(
+    parts, stop, asked = [], None, 0
+    for count in (*(race.checkpoints if race else ()), None):
+        parts.append(await _ask(session, split, slice(asked, count), sandbox))
+        evaluations = tuple(_joined([part[task] for part in parts]) for task in range(len(session.tasks)))
+        stop = race.stop(evaluations) if race and count else None
+        if stop or count is None:
+            break
+        asked = count
+    transcripts = tuple(one for task in zip(*parts, strict=True) for _, own in task for one in own)
+    seconds = time.perf_counter() - loaded
+    return Assessment(evaluations, transcripts, opened - start, loaded - opened, seconds, stop)
+
+
+async def _ask(session: Session, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:
+    """Ask these items of every task."""
+    return await asyncio.gather(
         *(
             evaluate(
                 task.evaluator,
-                task.splits[split],
-                engine,
+                task.splits[split][items],
+                session.engine,
                 sandbox,
                 task.spec.limits,
                 repeats=task.spec.repeats,
                 split=split,
                 task_name=task.spec.name,
             )
-            for task in tasks
+            for task in session.tasks
         )
     )
-    evaluations = tuple(evaluation for evaluation, _ in outcomes)
-    transcripts = tuple(transcript for _, own in outcomes for transcript in own)
-    return Assessment(evaluations, transcripts, opened - start, loaded - opened, time.perf_counter() - loaded)
+
+
+def _joined(parts: Sequence[Part]) -> TaskEvaluation:
+    """Return the evaluation on all items that were asked, of evaluations on some of them each."""
+    evaluations = [evaluation for evaluation, _ in parts]
+    outcomes = tuple(outcome for evaluation in evaluations for outcome in evaluation.outcomes)
+    return evaluations[0].model_copy(update={"outcomes": outcomes})

@@ -44,6 +44,7 @@ class Snapshot:
         done: ids that have a result or were given up.
         running: what the workers do.
         damaged: objects that are not results, and why.
+        stopped: ids whose evaluation racing ended early.
     """
 
     phase: Phase
@@ -52,6 +53,7 @@ class Snapshot:
     done: frozenset[int]
     running: tuple[Work, ...]
     damaged: dict[str, str]
+    stopped: frozenset[int] = frozenset()
 
 
 class Observer(Protocol):
@@ -171,9 +173,10 @@ class LocalRun:
     def _snapshot(self, phase: Phase) -> Snapshot:
         spec = self.run.spec
         running = tuple(worker.work for worker in self._workers if worker.work)
-        population = self._log.population(len(spec.experts), spec.search.archive)
+        population = self._log.population(spec)
         prepared, done = frozenset(self._prepared), frozenset(self._log.done)
-        return Snapshot(phase, population, prepared, done, running, dict(self._log.damaged))
+        damaged, stopped = dict(self._log.damaged), frozenset(self._log.stopped)
+        return Snapshot(phase, population, prepared, done, running, damaged, stopped)
 
     def _collect(self) -> None:
         """Take the outcomes of finished work; raise what cannot be helped by trying again."""

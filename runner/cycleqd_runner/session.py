@@ -23,6 +23,7 @@ from cycleqd.fold import Population
 from cycleqd.genome import Form, Genome, Layout
 from cycleqd.identity import read_identity, read_spec
 from cycleqd.log import ResultLog
+from cycleqd.records import Result, read_result
 from cycleqd.store import ObjectStore
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
@@ -37,6 +38,8 @@ from cycleqd_runner.unsupported import refuse_unsupported
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
+RESULTS_IN_MEMORY = 1024
+"""Results kept by a worker that races children or doubts elites; 0.2 MB each, and there are fewer elites."""
 
 
 class Session:
@@ -51,6 +54,7 @@ class Session:
         self.log = ResultLog(store, items=compares_items(self.spec.search.archive))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)
+        self.result_of = lru_cache(RESULTS_IN_MEMORY)(self._result_of)
 
     @property
     def n_experts(self) -> int:
@@ -100,6 +104,11 @@ class Session:
             return self.experts[individual]
         return Genome.load(self.store.get(key), self.layout)
 
+    def _result_of(self, individual: int) -> Result:
+        """Return the first evaluation of an individual."""
+        key = keys.result(individual)
+        return read_result(self.store.get(key), key)
+
     def draws_of(self, individual: int) -> Mapping[str, float]:
         """Return what was recorded with a child's proposal; nothing for experts, whom nobody proposed."""
         if individual < self.n_experts:
@@ -123,7 +132,7 @@ class Session:
 
     def population(self, below: int | None = None) -> Population:
         """Return the fold of the results read so far (of ids below ``below``)."""
-        return self.log.population(self.n_experts, self.spec.search.archive, below)
+        return self.log.population(self.spec, below)
 
     @cached_property
     def versions(self) -> dict[str, str]:

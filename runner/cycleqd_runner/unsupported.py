@@ -13,7 +13,6 @@ def refuse_unsupported(spec: RunSpec) -> None:
         UnsupportedHere: one sentence about the first such wish.
     """
     wishes = {
-        "search.racing.enabled true": spec.search.racing.enabled,
         "report.benchmarks": bool(spec.report.benchmarks),
         "engine.args.concurrentChildren above 1": spec.engine.args.concurrent_children > 1,
     }

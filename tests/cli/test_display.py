@@ -83,6 +83,18 @@ def test_the_live_picture_shows_phase_archives_and_workers(now: Standing) -> Non
         assert expected in shown, expected
 
 
+def test_how_many_children_racing_stopped_is_told(now: Standing) -> None:
+    raced = now.model_copy(update={"phase": "Breeding", "stopped": 3})
+    console = Console(file=io.StringIO(), width=120)
+    console.print(live_picture(raced, 1.0, 5.0, NOBODY))
+    assert "3 stopped early, about 0:05 left" in console.file.getvalue()  # type: ignore[attr-defined]
+    lines: list[str] = []
+    LineDisplay(lines.append).moment(raced, 1.0, None, NOBODY)
+    assert f"{now.children} of {now.target} children (3 stopped early)" in lines[0]
+    LineDisplay(lines.append).moment(now, 1.0, None, NOBODY)
+    assert "stopped" not in lines[1]
+
+
 @pytest.mark.parametrize("phase", ["Preparing", "Evaluating", "Breeding", "Finalizing", "Succeeded"])
 def test_every_phase_can_be_drawn(now: Standing, phase: str) -> None:
     console = Console(file=io.StringIO(), width=60)

@@ -40,7 +40,9 @@ def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
         pytest.param(["tasks", 2, "evaluator", "data"], "MBPP", "task python", id="too few items in a file"),
         pytest.param(["tasks", 1, "evaluator", "data"], "missing.jsonl", "missing.jsonl", id="no items file"),
         pytest.param(["storage", "uri"], "tiny.yaml", "is a file, not a folder", id="storage in a file"),
-        pytest.param(["search", "racing"], {"enabled": True}, "not part of this version", id="what is not there yet"),
+        pytest.param(
+            ["engine"], {"args": {"concurrentChildren": 2}}, "not part of this version", id="what is not there yet"
+        ),
     ],
 )
 def test_everything_wrong_has_a_cross_and_a_sentence(

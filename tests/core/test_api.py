@@ -91,6 +91,8 @@ def test_a_spec_without_its_defaults_can_be_read_again() -> None:
         ("search.cycle", "Tasks"),
         ("search.emitter", PaperEmitter()),
         ("search.racing.enabled", False),
+        ("search.noise.prior_items", 0),
+        ("search.noise.reevaluate_every", 0),
         ("search.strict", False),
         ("desired_state", "Running"),
         ("sandbox", "Auto"),
@@ -178,6 +180,31 @@ def test_what_is_refused(path: str, value: object, message: str) -> None:
 def test_at_least_two_experts(n_tasks: int) -> None:
     with pytest.raises(ValidationError, match="at least 2 items"):
         run_spec(n_tasks)
+
+
+def _doubting(**search: Any) -> dict[str, Any]:
+    return {"noise": {"reevaluateEvery": 8}, **search}
+
+
+def test_reevaluation_needs_a_reserve_in_every_task() -> None:
+    spec = spec_dict(search=_doubting())
+    for task in spec["tasks"][:2]:
+        task["items"] = {"reserve": 10}
+    with pytest.raises(ValidationError, match=r"task python-task has items\.reserve 0: reserve items for it"):
+        RunSpec.model_validate(spec)
+    spec["tasks"][2]["items"] = {"reserve": 10}
+    RunSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize(("lag", "fits"), [(7, True), (8, False)])
+def test_reevaluations_of_strict_runs_do_not_overlap(lag: int, fits: bool) -> None:
+    spec = spec_dict(search=_doubting(strict=True, lag=lag))
+    spec["tasks"] = [{**task, "items": {"reserve": 10}} for task in spec["tasks"]]
+    if fits:
+        RunSpec.model_validate(spec)
+        return
+    with pytest.raises(ValidationError, match=r"reevaluateEvery is 8, expected more than search\.lag \(8\)"):
+        RunSpec.model_validate(spec)
 
 
 def test_archives_must_stay_countable() -> None:

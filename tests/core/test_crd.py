@@ -160,7 +160,7 @@ def test_children_can_only_be_raised() -> None:
 
 
 def test_rules_across_fields() -> None:
-    assert len(_rules("")) == 7
+    assert len(_rules("")) == 9
 
 
 @pytest.mark.parametrize("n_tasks", range(2, 65))

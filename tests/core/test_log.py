@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from cycleqd.api.search import Grid
 from cycleqd.log import COMPACT_EVERY, ResultLog
+from cycleqd.records import Stop
 from cycleqd.store import FolderStore
-from tests.core.support import make_result
+from tests.core.support import make_result, run_spec
 
-GRID = Grid(bins=4)
+SPEC = run_spec()
 
 
 class CountingStore(FolderStore):
@@ -109,7 +109,7 @@ def test_a_quarantined_child_is_done_but_in_no_archive(store: CountingStore) -> 
     log.refresh()
     assert log.quarantined == {7}
     assert log.done == {0, 1, 2, 7}
-    assert log.population(3, GRID).ids.tolist() == [0, 1, 2]
+    assert log.population(SPEC).ids.tolist() == [0, 1, 2]
 
 
 def test_an_unscored_result_is_done_but_in_no_archive(store: CountingStore) -> None:
@@ -118,7 +118,7 @@ def test_an_unscored_result_is_done_but_in_no_archive(store: CountingStore) -> N
     log = ResultLog(store)
     log.refresh()
     assert 3 in log.done
-    assert log.population(3, GRID).ids.tolist() == [0, 1, 2]
+    assert log.population(SPEC).ids.tolist() == [0, 1, 2]
 
 
 def test_a_result_of_another_run_is_reported_and_in_no_archive(store: CountingStore) -> None:
@@ -126,7 +126,7 @@ def test_a_result_of_another_run_is_reported_and_in_no_archive(store: CountingSt
     store.put_once(keys.result(3), make_result(3, [0.5, 0.5]).model_dump_json().encode())
     log = ResultLog(store)
     log.refresh()
-    assert log.population(3, GRID).ids.tolist() == [0, 1, 2]
+    assert log.population(SPEC).ids.tolist() == [0, 1, 2]
     assert log.damaged == {keys.result(3): f"The object {keys.result(3)} has 2 scores for 3 tasks."}
 
 
@@ -134,7 +134,7 @@ def test_below_hides_later_ids(store: CountingStore) -> None:
     _write(store, *range(8))
     log = ResultLog(store)
     log.refresh()
-    assert log.population(3, GRID, below=5).ids.tolist() == [0, 1, 2, 3, 4]
+    assert log.population(SPEC, below=5).ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def _compacted(store: CountingStore, results: int = COMPACT_EVERY + 5) -> ResultLog:
@@ -243,3 +243,33 @@ def test_a_new_reader_knows_what_is_compacted(store: CountingStore) -> None:
     again.refresh()
     again.compact()
     assert len(list(store.list(keys.ARCHIVE))) == 1
+
+
+def test_a_child_of_a_strict_run_sees_what_was_written_before_the_children_it_sees(store: CountingStore) -> None:
+    _write(store, 0, 1, 2, 3, 4, 5, 6)
+    again = make_result(3, [1.0] * 3, evaluation=1, with_child=5)
+    store.put_once(keys.result(3, 1), again.model_dump_json().encode())
+    log = ResultLog(store)
+    log.refresh()
+    assert log.population(SPEC, below=5).scores[3].tolist() == [0.5] * 3
+    assert log.population(SPEC, below=6).scores[3].tolist() == [0.75] * 3
+
+
+def test_who_was_stopped_is_done_and_has_no_scores(store: CountingStore) -> None:
+    _write(store, 0, 1, 2)
+    stop = Stop(asked=(1, 1, 1), items=(4, 4, 4), probability=0.01, threshold=0.05)
+    store.put_once(keys.result(3), make_result(3, [1.0] * 3, stop=stop).model_dump_json().encode())
+    log = ResultLog(store)
+    log.refresh()
+    assert (log.done, log.stopped) == ({0, 1, 2, 3}, {3})
+    assert log.population(SPEC).ids.tolist() == [0, 1, 2]
+    assert next(entry for entry in log.entries.values() if entry.id == 3).saved == 9
+
+
+def test_compactions_of_older_versions_are_read(store: CountingStore) -> None:
+    old = {"id": 3, "evaluation": 0, "scores": [0.5, 0.5, 0.5], "seconds": 1.0}
+    store.put(keys.compaction(1), json.dumps({"entries": {keys.result(3): old}}).encode())
+    log = ResultLog(store)
+    log.refresh()
+    (entry,) = log.entries.values()
+    assert (entry.parents, entry.turn, entry.saved) == ((), 3, 0)

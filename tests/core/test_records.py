@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cycleqd.errors import BadData, Unscored
-from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Timings, merge_outcomes, read_result
+from cycleqd.records import ItemOutcome, Result, Stop, TaskEvaluation, Timings, merge_outcomes, read_result
 from tests.core.support import make_result
 
 
@@ -147,3 +147,19 @@ def test_one_repeat_without_a_score_leaves_the_item_without() -> None:
 def test_tokens_of_a_result() -> None:
     assert _full_result().tokens == (14, 6)
     assert make_result(0, [1.0]).tokens == (0, 0)
+
+
+def test_a_stopped_child_has_outcomes_and_no_scores() -> None:
+    stop = Stop(asked=(2, 2), items=(8, 6), probability=0.01, threshold=0.05)
+    result = make_result(9, [1.0, 0.0], items=2, stop=stop)
+    assert (result.complete, stop.saved) == (False, 10)
+    with pytest.raises(Unscored, match="Individual 9 has no scores: racing stopped it after 4 of 14 items"):
+        _ = result.scores
+    assert read_result(result.model_dump_json().encode(), "x") == result
+    assert make_result(9, [1.0, 0.0]).complete
+    assert not make_result(9, [1.0, None]).complete
+
+
+def test_a_repeated_evaluation_takes_its_turn_with_the_child_that_it_preceded() -> None:
+    assert make_result(9, [1.0]).turn == 9
+    assert make_result(9, [1.0], evaluation=1, with_child=20).turn == 20

@@ -62,3 +62,21 @@ def test_another_seed_or_task_draws_other_items(task: str, seed: int) -> None:
 def test_too_few_items_say_what_is_missing(seen: int, unseen: int, either: int, split: str) -> None:
     with pytest.raises(BadManifest, match=rf"Task sql needs 10 search \+ 5 validation \+ 8 test items.* for {split}"):
         make_splits("sql", _ids("s", seen), _ids("u", unseen), _ids("e", either), SIZES, 0)
+
+
+@given(seed=st.integers(0, 2**63 - 1), reserve=st.integers(1, 20))
+def test_a_reserve_comes_from_what_search_may_see_and_changes_no_other_split(seed: int, reserve: int) -> None:
+    pools = _ids("s", 30), _ids("u", 30), _ids("e", 5)
+    plain = make_splits("sql", *pools, SIZES, seed)
+    with_reserve = make_splits("sql", *pools, SIZES.model_copy(update={"reserve": reserve}), seed)
+    assert "reserve" not in plain
+    own = with_reserve.pop("reserve")
+    assert with_reserve == plain
+    assert len(set(own)) == reserve
+    assert not set(own) & set(chain(*plain.values()))
+    assert not any(item.startswith("u") for item in own)
+
+
+def test_too_few_items_for_a_reserve_say_so() -> None:
+    with pytest.raises(BadManifest, match=r"8 test \+ 1 reserve items.* for reserve"):
+        make_splits("sql", [], [], _ids("e", 23), SIZES.model_copy(update={"reserve": 1}), 0)

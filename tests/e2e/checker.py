@@ -9,6 +9,7 @@ from cycleqd import keys
 from cycleqd.api import CycleQDRun
 from cycleqd.archive import Archive
 from cycleqd.fold import entry_of, fold
+from cycleqd.pooling import Pooling
 from cycleqd.records import Result, read_result
 from cycleqd.report import Report
 from cycleqd_runner.report.build import view_archive
@@ -73,7 +74,7 @@ def check_report(
     reported = [individual.id for individual in report.individuals]
     assert sorted(reported) == sorted({individual for individual, _ in results})
     assert set(report.quarantined) == quarantined
-    population = fold(map(entry_of, results.values()), len(spec.experts), spec.search.archive)
+    population = fold(map(entry_of, results.values()), len(spec.experts), spec.search.archive, Pooling.of(spec))
     archives: tuple[Archive, ...] = population.archives
     assert report.archives == tuple(view_archive(archive, spec) for archive in archives)
     assert run.store.exists(f"{keys.MODEL}/config.json")

@@ -125,7 +125,7 @@ def test_more_results_than_children_wanted_are_not_missing(metrics: Metrics) -> 
 
 
 def test_what_results_add_up_to(metrics: Metrics) -> None:
-    tally = results(1, 1.5, 9999, seconds=10000, gpus=2, prompt_tokens=100, answer_tokens=7)
+    tally = results(1, 1.5, 9999, seconds=10000, gpus=2, prompt_tokens=100, answer_tokens=7, saved=9)
     show(metrics, tally=tally)
     name = "cycleqd_run_evaluation_seconds"
     assert [value(metrics, f"{name}_bucket", le=le) for le in ("1.0", "3.0", "7200.0", "+Inf")] == [1, 2, 2, 3]
@@ -137,6 +137,8 @@ def test_what_results_add_up_to(metrics: Metrics) -> None:
     assert value(metrics, "cycleqd_run_gpu_busy_seconds_total", run="small") == 20003
     assert value(metrics, "cycleqd_run_prompt_tokens_total", run="small") == 300
     assert value(metrics, "cycleqd_run_answer_tokens_total", run="small") == 21
+    assert value(metrics, "cycleqd_run_stopped_children_total", run="small") == 3
+    assert value(metrics, "cycleqd_run_saved_items_total", run="small") == 27
 
 
 def test_counters_do_not_begin_at_zero_before_the_results_are_read(metrics: Metrics) -> None:

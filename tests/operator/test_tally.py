@@ -23,6 +23,7 @@ RESULTS = st.lists(
         gpus=st.integers(0, 8),
         prompt_tokens=st.integers(0, 10**9),
         answer_tokens=st.integers(0, 10**9),
+        saved=st.integers(0, 10**6),
     )
 )
 
@@ -41,6 +42,12 @@ def test_sums() -> None:
     assert tally.busy_ratio == 29.25 / 35.5
     assert Tally().busy_ratio is None
     assert (tally.prompt_tokens, tally.answer_tokens) == (150, 10)
+
+
+def test_stopped_children_and_what_they_saved() -> None:
+    entries = [Entry(3, 0, None, saved=40), Entry(4, 0, (0.5,)), Entry(5, 0, None), Entry(6, 0, None, saved=2)]
+    tally = Tally().plus(entries[:1]).plus(entries[1:])
+    assert (tally.stopped, tally.items_saved) == (2, 42)
 
 
 @pytest.mark.parametrize(

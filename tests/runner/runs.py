@@ -57,7 +57,7 @@ def population_of(manifest: Path) -> Population:
     spec = load_manifest(manifest).spec
     log = ResultLog(open_store(spec.storage.uri))
     log.refresh()
-    return log.population(len(spec.experts), spec.search.archive)
+    return log.population(spec)
 
 
 def report_of(manifest: Path) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_another_manifest_is_refused_and_nothing_is_touched(tmp_path: Path) -> N
     [
         pytest.param({"desiredState": "Paused"}, PermanentError, "is Paused", id="paused"),
         pytest.param(
-            {"search": {"racing": {"enabled": True}}}, UnsupportedHere, "racing", id="what this version cannot do"
+            {"engine": {"args": {"concurrentChildren": 2}}}, UnsupportedHere, "concurrentChildren", id="not there yet"
         ),
     ],
 )

@@ -136,6 +136,24 @@ class RunSpec(ApiModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _reevaluation_has_items_and_an_order(self) -> Self:
+        search, every = self.search, self.search.noise.reevaluate_every
+        if not every:
+            return self
+        for task in self.tasks:
+            if not task.items.reserve:
+                raise ValueError(
+                    f"search.noise.reevaluateEvery is {every}, but task {task.name} has items.reserve 0: "
+                    "reserve items for it, half as many as items.search for example"
+                )
+        if search.strict and every <= search.lag:
+            raise ValueError(
+                f"search.noise.reevaluateEvery is {every}, expected more than search.lag ({search.lag}) in a "
+                "strict run: second evaluations must not overlap"
+            )
+        return self
+
 
 class Metadata(BaseModel):
     """The part of ObjectMeta that cycleqd reads; everything else is kept by Kubernetes and ignored here."""

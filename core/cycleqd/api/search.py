@@ -132,7 +132,16 @@ class Racing(ApiModel):
     threshold: Fraction = 0.05
     """Probability of entering an archive below which the evaluation stops."""
     min_items: Annotated[int, Field(ge=1)] = 16
-    """Items of each task that are always evaluated."""
+    """Items of each task that are always evaluated; then their number doubles from round to round."""
+
+
+class Noise(ApiModel):
+    """What is done about luck: a score over a few dozen items is partly noise, and elites were picked for high ones."""
+
+    prior_items: Annotated[float, Field(ge=0.0, le=100_000.0)] = 0.0
+    """A child's score counts so many further items, answered like its parents' on average; 0: none, as in the paper."""
+    reevaluate_every: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Before every so-many-th child an elite is asked ``items.reserve``; above ``lag`` in strict runs; 0: never."""
 
 
 class Limits(ApiModel):
@@ -212,6 +221,8 @@ class Search(ApiModel):
     """What proposes the next genome."""
     racing: Racing = Racing()
     """Early stopping of hopeless children."""
+    noise: Noise = Noise()
+    """Doubt about lucky scores."""
     archive: Annotated[
         ArchiveType,
         Field(discriminator="type", json_schema_extra={DEFAULT_TYPE: "Grid"}),

@@ -20,6 +20,8 @@ class SplitSizes(ApiModel):
     """Items on which finalize chooses among the candidate final models."""
     test: Count = 200
     """Items on which finalize reports; nothing else ever reads them."""
+    reserve: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Further search items that only elites are asked, where ``search.noise`` has some evaluated again."""
 
 
 class SandboxLimits(ApiModel):

@@ -66,8 +66,8 @@ def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> 
     log.refresh()
     n_experts = len(spec.experts)
     below = None if children is None else n_experts + children
-    population = log.population(n_experts, spec.search.archive, below)
-    results = [result for result in _results(store, log) if below is None or result.id < below]
+    population = log.population(spec, below)
+    results = [result for result in _results(store, log) if below is None or result.turn < below]
     return RunView(
         individuals=_individuals(results, population),
         archives=tuple(view_archive(archive, spec) for archive in population.archives),
@@ -157,7 +157,7 @@ def progress(population: Population, results: Sequence[Result] = ()) -> tuple[Pr
     first, last = population.n_experts, int(population.ids[-1]) + 1
     points = NOVELTY_POINTS if population.settings.type == "DominatedNovelty" else PROGRESS_POINTS
     stops = np.unique(np.linspace(first, last, min(points, last - first + 1)).astype(int))
-    spent = [(result.id, sum(seconds_by_kind(result).values()), sum(result.tokens)) for result in results]
+    spent = [(result.turn, sum(seconds_by_kind(result).values()), sum(result.tokens)) for result in results]
     return tuple(_progress_at(population.first(int(stop)), int(stop), spent) for stop in stops)
 
 
@@ -168,8 +168,8 @@ def _progress_at(population: Population, stop: int, spent: Sequence[tuple[int, f
         qd_score=tuple(archive.qd_score for archive in population.archives),
         best=tuple(float(score) for score in population.scores.max(axis=0)),
         best_mean=float(population.scores.mean(axis=1).max()),
-        worker_seconds=sum(seconds for individual, seconds, _ in spent if individual < stop),
-        tokens=sum(tokens for individual, _, tokens in spent if individual < stop),
+        worker_seconds=sum(seconds for turn, seconds, _ in spent if turn < stop),
+        tokens=sum(tokens for turn, _, tokens in spent if turn < stop),
     )
 
 
@@ -195,6 +195,7 @@ def _individuals(results: Sequence[Result], population: Population) -> tuple[Ind
             active_task=result.active_task,
             emitter=result.emitter,
             scores=scores.get(result.id),
+            stop=result.stop,
         )
         for result in sorted(results, key=lambda result: result.id)
         if result.evaluation == 0

@@ -35,6 +35,7 @@ class FinalUsage:
 def search_cost(results: Sequence[Result]) -> Cost:
     """Return what the evaluations on the search splits cost, with breeding and all that surrounds them."""
     own = [(seconds_by_kind(result), result.gpus) for result in results]
+    stops = [result.stop for result in results if result.stop]
     kinds = [field.removesuffix("_seconds") for field in Timings.model_fields]
     return Cost(
         seconds={kind: sum(seconds[kind] for seconds, _ in own) for kind in kinds},
@@ -42,7 +43,10 @@ def search_cost(results: Sequence[Result]) -> Cost:
         prompt_tokens=sum(result.tokens[0] for result in results),
         answer_tokens=sum(result.tokens[1] for result in results),
         training_tokens=sum(result.training_tokens for result in results),
-        evaluations=len(results),
+        evaluations=sum(result.evaluation == 0 for result in results),
+        stopped=len(stops),
+        items_saved=sum(stop.saved for stop in stops),
+        reevaluations=sum(result.evaluation > 0 for result in results),
     )
 
 

@@ -57,7 +57,7 @@ def render(report: Report) -> str:
             lineage=lineage(report, chosen.weights) if chosen else [],
             best=people.best(BEST),
             children=sum(1 for individual in report.individuals if not people.is_expert(individual.id)),
-            unscored=[individual.id for individual in report.individuals if individual.scores is None],
+            unscored=[one.id for one in report.individuals if one.scores is None and one.stop is None],
             unit=unit,
             costs=costs,
             manifest=_manifest(report),

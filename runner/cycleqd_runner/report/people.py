@@ -66,6 +66,8 @@ class People:
             lines.append(
                 f"{scores}; mean {100 * fmean(known.scores):.0f}{PERCENT}" if len(known.scores) > 1 else scores
             )
+        elif known and known.stop:
+            lines.append(f"stopped after {sum(known.stop.asked)} of {sum(known.stop.items)} items")
         elif known:
             lines.append("no complete scores")
         parents = self.parents(individual)

@@ -93,7 +93,7 @@ def cost_rows(cost: Cost) -> tuple[str, tuple[CostRow, ...]]:
     total = sum(cost.seconds.values())
     unit, size = time_unit(total)
     used = {
-        "evaluate": (cost.evaluations, cost.prompt_tokens, cost.answer_tokens),
+        "evaluate": (cost.evaluations + cost.reevaluations, cost.prompt_tokens, cost.answer_tokens),
         FINALIZE: (cost.final_evaluations, cost.final_prompt_tokens, cost.final_answer_tokens),
     }
     rows = [

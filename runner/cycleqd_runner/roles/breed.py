@@ -20,7 +20,9 @@ from cycleqd.identity import read_desired_state
 from cycleqd.records import Result, Timings
 from cycleqd_runner.assess import assess
 from cycleqd_runner.emitters import Emitters
+from cycleqd_runner.race import open_race
 from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.roles.reevaluate import reevaluate
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
@@ -51,9 +53,11 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
         if visible is None:
             return False
         population, wait_seconds = visible
+        doubt_seconds = await reevaluate(session, individual, population, sandbox)
         proposal = await patiently(_propose, session, emitters, individual, population)
-        breed_seconds = time.perf_counter() - start - wait_seconds
-        assessment = await assess(session, proposal.genome, "search", sandbox)
+        race = await patiently(open_race, session, individual, proposal.parents, population)
+        breed_seconds = time.perf_counter() - start - wait_seconds - doubt_seconds
+        assessment = await assess(session, proposal.genome, "search", sandbox, race)
         assessed = time.perf_counter()
         result = Result(
             id=individual,
@@ -65,6 +69,7 @@ async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
             training_tokens=proposal.tokens,
             genome_sha256=proposal.genome.digest,
             evaluations=assessment.evaluations,
+            stop=assessment.stop,
             seen=proposal.seen,
             timings=Timings(
                 open_seconds=assessment.open_seconds,
@@ -106,6 +111,10 @@ async def _population_for(session: Session, individual: int) -> tuple[Population
     start, waited = time.perf_counter(), 0.0
     while await patiently(read_desired_state, session.store) == "Running":
         if needed <= session.log.done:
+            if search.strict and search.noise.reevaluate_every:
+                # A listing takes several requests: it may have passed a re-evaluation's key before that was written,
+                # and yet hold the child that was written after it.
+                await patiently(session.log.refresh)
             return session.population(below=horizon), waited
         await asyncio.sleep(POLL_SECONDS)
         await patiently(session.log.refresh)

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from cycleqd.records import Stop
 from cycleqd.report import OWN_EXPERTS, ArchiveView, Candidate, Change, Cost, Difference, Individual, Report
 from cycleqd_runner.report.formats import PERCENT
 from cycleqd_runner.report.html import BEST, render
@@ -277,6 +278,23 @@ def test_the_best_individuals_are_listed_best_first() -> None:
         text.index(f"{People.of(report).name(one.id)}{100 * sum(one.scores or ()) / 3:.1f}") for one in best
     ]  # the name and the mean, in two cells
     assert places == sorted(places)
+
+
+def test_what_racing_and_doubt_did_is_told() -> None:
+    report = demo_report(3, children=5)
+    last = report.individuals[-1]
+    stop = Stop(asked=(16, 16, 16), items=(48, 48, 48), probability=0.01, threshold=0.05)
+    stopped = last.model_copy(update={"scores": None, "stop": stop})
+    cost = report.cost.model_copy(update={"stopped": 1, "items_saved": 96, "reevaluations": 2})
+    raced = report.model_copy(update={"individuals": (*report.individuals[:-1], stopped), "cost": cost})
+    text = Page(render(raced)).text()
+    assert "Racing stopped 1 child that would hardly have entered an archive, and saved 96 items." in text
+    assert "2 elites were evaluated again on reserve items, because their scores looked lucky." in text
+    assert "could not be scored" not in text
+    assert People.of(raced).describe(last.id).splitlines()[1] == "stopped after 48 of 144 items"
+    plain = Page(render(report)).text()
+    assert "Racing" not in plain
+    assert "evaluated again" not in plain
 
 
 def test_how_close_the_experts_are_is_told() -> None:
