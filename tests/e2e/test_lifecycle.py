@@ -14,11 +14,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
 
 SUSPEND_SECONDS = 30
 """From the change of the spec to the last pod's end."""
+GUIDED = {
+    "spec.search.emitter": {"type": "Guided", "steps": 1, "firstSteps": 1, "batchItems": 2},
+    "spec.finalize.polishSteps": 1,
+}
 TWO_WORKERS = {"spec.workers.parallelism": 2, "spec.workers.childrenPerJob": 3}
 
 
 def test_a_run_goes_from_preparing_to_a_model_and_on_when_children_are_raised(scene: Scene) -> None:
-    run = scene.tiny_run("whole", {"spec.search.children": 4}, knows_experts=False)
+    run = scene.tiny_run("whole", GUIDED | {"spec.search.children": 4}, knows_experts=False)
     run.apply()
     run.reach_state("Succeeded")
     first = check(run)
@@ -37,6 +41,8 @@ def test_a_run_goes_from_preparing_to_a_model_and_on_when_children_are_raised(sc
     after = check(run)
     assert {individual: after[individual] for individual in first} == first
     assert run.status()["progress"] == "7/7"
+    assert {child.emitter for child in after.values()} == {"Expert", "Guided"}
+    assert all(child.teachers for child in after.values() if child.emitter == "Guided")
     assert run.failures() == []
 
 

@@ -184,9 +184,13 @@ class DominatedNovelty(ApiModel):
 ArchiveType = Grid | Cvt | DominatedNovelty
 
 
-def _grid_unless_told(archive: object) -> object:
-    """Name the type that a manifest leaves out: there were grids before there were other archives."""
-    return {"type": "Grid", **archive} if isinstance(archive, Mapping) and "type" not in archive else archive
+def _unless_told(default: str) -> BeforeValidator:
+    """Name the type that a manifest leaves out: there was one kind before there were others."""
+
+    def named(value: object) -> object:
+        return {"type": default, **value} if isinstance(value, Mapping) and "type" not in value else value
+
+    return BeforeValidator(named)
 
 
 class Basis(ApiModel):
@@ -213,7 +217,11 @@ class Search(ApiModel):
     """Index of the active task where ``cycle`` is Fixed."""
     sampling: Annotated[EliteSampling | RandomSampling, Field(discriminator="type")] = EliteSampling()
     """How parents are drawn from the active archive."""
-    crossover: Annotated[Crossover, Field(discriminator="type")] = LinearCrossover()
+    crossover: Annotated[
+        Crossover,
+        Field(discriminator="type", json_schema_extra={DEFAULT_TYPE: "Linear"}),
+        _unless_told("Linear"),
+    ] = LinearCrossover()
     """How two parents become one child."""
     mutation: Annotated[Mutation, Field(discriminator="type")] = SvdMutation()
     """How a child is varied."""
@@ -226,7 +234,7 @@ class Search(ApiModel):
     archive: Annotated[
         ArchiveType,
         Field(discriminator="type", json_schema_extra={DEFAULT_TYPE: "Grid"}),
-        BeforeValidator(_grid_unless_told),
+        _unless_told("Grid"),
     ] = Grid()
     """How each task's archive decides who stays."""
     basis: Basis = Basis()
