@@ -7,6 +7,7 @@ in the order of their ids, experts first. Reading results is :mod:`cycleqd.log`'
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,7 @@ class Entry:
         with_child: of a repeated evaluation, the child before which it was made.
         saved: items that racing did not ask.
         items: per task, a ``1`` or ``0`` an item: whether it was right; only where archives compare items.
+        emitter: what proposed the individual.
     """
 
     id: int
@@ -56,6 +58,7 @@ class Entry:
     with_child: int | None = None
     saved: int = 0
     items: tuple[str, ...] = ()
+    emitter: str = ""
 
     @property
     def turn(self) -> int:
@@ -84,6 +87,7 @@ def entry_of(result: Result, *, items: bool = False) -> Entry:
         with_child=result.with_child,
         saved=result.stop.saved if result.stop else 0,
         items=_items(result) if items and result.complete else (),
+        emitter=sys.intern(result.emitter),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from cycleqd.api.search import GuidedEmitter
-from cycleqd.emitter import Emitter, Paper
-from cycleqd.schedule import GUIDED, emitter_of
+from cycleqd.emitter import Emitter, Paper, Proposal
+from cycleqd.fold import Population
+from cycleqd.schedule import emitter_of
 from cycleqd_runner.session import Session
 
 
@@ -17,10 +19,16 @@ class Emitters:
         """``session``: of this worker; its engine is opened when the first child is guided."""
         self._session = session
 
-    def of(self, individual: int) -> Emitter:
-        """Return the emitter of a child."""
-        name = emitter_of(individual, self._session.spec.search)
-        return self._guided if name == GUIDED else self._paper
+    def propose(self, individual: int, population: Population) -> Proposal:
+        """Return a child; the same one for the same population."""
+        session = self._session
+        made_by = {entry.id: entry.emitter for entry in session.log.entries.values()}
+        name, chance = emitter_of(individual, session.spec.search, population, made_by)
+        emitter = self._guided if name == "Guided" else self._paper
+        proposal = emitter.propose(individual, population, session.genome_of)
+        if session.spec.search.emitter.type == "Paper":
+            return proposal
+        return replace(proposal, draws={**proposal.draws, "emitterChance": chance})
 
     @cached_property
     def _paper(self) -> Emitter:

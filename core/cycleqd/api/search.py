@@ -120,8 +120,10 @@ class GuidedEmitter(ApiModel):
     """Transcripts per step."""
     lean: Fraction = 0.5
     """Share of the loss that belongs to the active task; the other tasks divide the rest by what there is to lose."""
+    schedule: Literal["Share", "Bandit"] = "Share"
+    """Share: a fixed part of the children is guided. Bandit: each emitter the more often, the more elites it made."""
     share: Fraction = 1.0
-    """Share of the children that are guided; the paper's emitter proposes the rest."""
+    """With Share: the part of the children that is guided; the paper's emitter proposes the rest."""
 
 
 class Racing(ApiModel):

@@ -93,7 +93,7 @@ def _propose(session: Session, emitters: Emitters, individual: int, population: 
     """Return the child: as an earlier worker proposed it, or a new proposal."""
     key = keys.genome(individual)
     if not session.store.exists(key):
-        proposal = emitters.of(individual).propose(individual, population, session.genome_of)
+        proposal = emitters.propose(individual, population)
         if session.store.put_once(key, proposal.save(session.layout)):
             return proposal
     return Proposal.load(session.store.get(key), session.layout)
