@@ -1,0 +1,202 @@
+"""How a method's final model comes about: two ways to the same kind of outcome.
+
+A proposer's models are scored on the search split while the budget lasts, and the best few on the validation split. A
+CycleQD method is a run: the roles breed its children while the budget lasts, and finalize chooses. Neither ever sees
+the test split.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from cycleqd import keys
+from cycleqd.errors import BadManifest
+from cycleqd.genome import Genome
+from cycleqd.identity import claim
+from cycleqd.records import TaskEvaluation, read_result
+from cycleqd.store import ObjectStore, open_store
+from cycleqd_runner.assess import Weights
+from cycleqd_runner.contest.arena import Arena
+from cycleqd_runner.contest.meter import Meter
+from cycleqd_runner.contest.methods import METHODS, Candidate, Scores
+from cycleqd_runner.contest.spec import CycleQD, Method
+from cycleqd_runner.contest.trials import Point
+from cycleqd_runner.roles.breed import breed
+from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.roles.finalize import choose
+from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.session import Session
+
+Tell = Callable[[Point], None]
+"""Is called after each evaluation."""
+
+
+@dataclass
+class Progress:
+    """What a method has spent and reached; tells about every step.
+
+    Attributes:
+        meter: what it has spent.
+        tell: who wants to know.
+        curve: all steps so far.
+    """
+
+    meter: Meter
+    tell: Tell
+    curve: list[Point] = field(default_factory=list)
+
+    def evaluated(self, tokens: int, score: float, count: int = 1) -> None:
+        """Note evaluations on the search split, the best of which had this mean score."""
+        self.meter.evaluated(tokens, count)
+        best = max(score, self.curve[-1].best) if self.curve else score
+        spent = self.meter.search + self.meter.training
+        self.curve.append(Point(tokens=spent, evaluations=self.meter.evaluations, best=best))
+        self.tell(self.curve[-1])
+
+
+@dataclass(frozen=True)
+class Final:
+    """The model that a method ends with.
+
+    Attributes:
+        label: for people.
+        model: its genome, or its weights.
+        scoring: what can evaluate it.
+        validation: its evaluation on the validation split; None if nothing was chosen.
+    """
+
+    label: str
+    model: Genome | Weights
+    scoring: FinalEvaluations
+    validation: FinalEvaluation | None = None
+
+
+async def search(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
+    """Let a method spend its budget.
+
+    Raises:
+        BadManifest: the budget is too small for a single model.
+    """
+    return await (_bred(arena, method, tell) if isinstance(method, CycleQD) else _proposed(arena, method, tell))
+
+
+def budget_tokens(arena: Arena, method: Method) -> int:
+    """Return the tokens that a method may spend with the arena's seed."""
+    budget = arena.contest.spec.budget
+    whole = budget.tokens if budget.tokens is not None else arena.evaluation_tokens * (budget.children or 0)
+    return int(whole * method.share)
+
+
+def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progress:
+    reserve = finalists * arena.validation_tokens
+    return Progress(Meter(budget_tokens(arena, method), reserve, arena.evaluation_tokens), tell)
+
+
+async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
+    finalists = arena.contest.spec.finalists
+    progress = _progress(arena, method, finalists, tell)
+    proposals = METHODS[method.type](arena, method)
+    tried: list[tuple[float, Candidate]] = []
+    candidate = next(proposals, None)
+    while candidate is not None and progress.meter.affords(candidate.training):
+        progress.meter.training += candidate.training
+        found = await arena.scoring.on("search", candidate.label, candidate.model)
+        progress.evaluated(found.tokens, found.mean)
+        tried.append((found.mean, candidate))
+        try:
+            candidate = proposals.send(_scores(found.evaluations))
+        except StopIteration:
+            candidate = None
+    proposals.close()
+    _refuse_nothing(method, bool(tried), progress.meter)
+    best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
+    return await _chosen(arena, list(best.values())[-finalists:], progress), progress
+
+
+async def _chosen(arena: Arena, finalists: list[Candidate], progress: Progress) -> Final:
+    """Return the finalist that is best on the validation split."""
+    found = [(await arena.scoring.on("validation", one.label, one.model), one) for one in reversed(finalists)]
+    progress.meter.validation += sum(evaluation.tokens for evaluation, _ in found)
+    best, candidate = max(found, key=lambda one: one[0].mean)
+    return Final(candidate.label, candidate.model, arena.scoring, best)
+
+
+async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
+    session = await asyncio.to_thread(_open_run, arena, method)
+    settings = session.spec.finalize
+    progress = _progress(arena, method, 2 + settings.candidates + settings.greedy_steps, tell)
+    best = max(float(np.mean(result.scores)) for result in arena.expert_results)
+    progress.evaluated(arena.expert_tokens, best, arena.n_experts)
+    ids = _affordable(session, progress)
+    await breed(session, ids, arena.sandbox)
+    children = progress.meter.evaluations - arena.n_experts
+    _refuse_nothing(method, children > 0, progress.meter)
+    claim(session.store, arena.contest.run(arena.seed, method, children))
+    await patiently(session.log.refresh)
+    scoring = FinalEvaluations(session, arena.sandbox)
+    _, blend = await choose(session, scoring)
+    usage = scoring.usage
+    progress.meter.validation += usage.prompt_tokens + usage.answer_tokens
+    genome = blend.genome(session.genome_of)
+    return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome)), progress
+
+
+def _affordable(session: Session, progress: Progress) -> Iterator[int]:
+    """Yield the ids of children for as long as the budget lasts; a child's result is counted before the next one.
+
+    Children that have been bred already are counted, even if a cluster went beyond the budget.
+    """
+    for individual in count(session.n_experts):
+        key = keys.result(individual)
+        if not session.store.exists(key):
+            if not progress.meter.affords():
+                return
+            yield individual
+        result = read_result(session.store.get(key), key)
+        scored = not any(evaluation.unscored for evaluation in result.evaluations)
+        progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if scored else 0.0)
+
+
+def _open_run(arena: Arena, method: CycleQD) -> Session:
+    """Return a session of the method's run, which has the experts' results and factors, and the arena's engine."""
+    run = arena.contest.run(arena.seed, method, int(budget_tokens(arena, method) / arena.evaluation_tokens))
+    store = open_store(run.spec.storage.uri)
+    claim(store, run)
+    shared = arena.session
+    for k, name in enumerate(arena.names):
+        own = [*shared.store.list(f"{keys.basis(name)}/"), keys.transcripts(k), keys.result(k)]
+        _copy(shared.store, store, sorted(own, key=lambda key: key == keys.basis_manifest(name)))
+    session = Session(store)
+    session.engine, session.base = shared.engine, shared.base
+    if session.layout.digest == shared.layout.digest:
+        session.materialiser = shared.materialiser
+    session.log.refresh()
+    return session
+
+
+def _copy(source: ObjectStore, target: ObjectStore, wanted: list[str]) -> None:
+    """Copy the objects that are missing, in order, through this machine."""
+    with TemporaryDirectory(prefix="cycleqd-shared-") as folder:
+        for key in wanted:
+            if not target.exists(key):
+                source.download(key, Path(folder) / "object")
+                target.upload(Path(folder) / "object", key)
+
+
+def _scores(evaluations: tuple[TaskEvaluation, ...]) -> Scores:
+    return np.array([evaluation.score for evaluation in evaluations], np.float64)
+
+
+def _refuse_nothing(method: Method, is_something: bool, meter: Meter) -> None:
+    if not is_something:
+        raise BadManifest(
+            f"The budget of {method.name} is {meter.limit:,} tokens, of which {meter.reserve:,.0f} are kept for the "
+            f"choice on validation: an evaluation of {meter.typical:,.0f} does not fit, so raise spec.budget."
+        )
