@@ -61,9 +61,10 @@ async def play(contest: Contest, observer: Observer) -> None:
                 observer.begins(name, seed, budget_tokens(arena, method) if method else 0)
                 trial = await _trial(arena, name, method, observer)
                 await patiently(write_trial, contest.store, trial)
-                await patiently(publish, contest)
+                await patiently(publish, contest, drawn=name == own[-1])
                 observer.ends(trial)
-    await patiently(publish, contest)
+    if not left:
+        await patiently(publish, contest, drawn=True)
 
 
 def _is_played(contest: Contest, name: str, method: Method | None, seed: int) -> bool:

@@ -12,14 +12,18 @@ DATA = "comparison.json"
 PAGE = "comparison.md"
 
 
-def publish(contest: Contest) -> Standings:
-    """Write and return how the contest stands."""
+def publish(contest: Contest, *, drawn: bool) -> None:
+    """Write how the contest stands.
+
+    Args:
+        contest: with its storage.
+        drawn: also the pictures, which take a second or two.
+    """
     store, found = contest.store, current(contest)
-    for name, png in pictures(found).items():
+    for name, png in (pictures(found) if drawn else {}).items():
         store.put(name, png)
     store.put(DATA, found.model_dump_json(indent=1).encode())
     store.put(PAGE, markdown(found).encode())
-    return found
 
 
 def current(contest: Contest) -> Standings:

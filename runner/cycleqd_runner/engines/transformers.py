@@ -167,7 +167,8 @@ def _check_args(args: EngineArgs) -> None:
 
 def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     attention.register()
-    logging.disable_progress_bar()  # an engine opens in the middle of what its owner shows
+    # An engine opens in the middle of what its owner shows.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True, trust_remote_code=False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cycleqd.api.tasks import SandboxLimits
 from cycleqd.records import ItemOutcome, TaskEvaluation
 from cycleqd_runner.contest.trials import Point, Spending, Trial
+from cycleqd_runner.sandbox import Completed, Execution
 from tests.runner.models import save_adapter, save_llama
 from tests.runner.runs import write_manifest
 from tests.runner.test_run import tiny_spec
@@ -47,6 +50,49 @@ def write_contest(folder: Path, methods: Sequence[dict[str, Any]] = METHODS, **s
     path = folder / "compare.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
+
+
+class QuickSandbox:
+    """Runs nothing: what code prints depends on its length. Real ones take longer than the tiny model does."""
+
+    name = "Quick"
+
+    async def run(self, execution: Execution, limits: SandboxLimits) -> Completed:
+        code = "".join(execution.argv or ())
+        stdout = b"hello\n" if len(code) % 3 else b""
+        return Completed(0, stdout, b"", timed_out=False, limit=None, tree={}, seconds=0.0)
+
+    async def close(self) -> None:
+        pass
+
+
+@contextlib.asynccontextmanager
+async def open_quick_sandbox(_: str) -> AsyncIterator[QuickSandbox]:
+    yield QuickSandbox()
+
+
+class Notes:
+    """Remembers what an observer is told, and does what it is asked to after each evaluation."""
+
+    def __init__(self, after_evaluation: Callable[[], None] = lambda: None) -> None:
+        self.left: list[tuple[str, int]] = []
+        self.begun: list[tuple[str, int]] = []
+        self.ended: list[Trial] = []
+        self.evaluations = 0
+        self._after_evaluation = after_evaluation
+
+    def plans(self, left: Sequence[tuple[str, int]]) -> None:
+        self.left = list(left)
+
+    def begins(self, method: str, seed: int, limit: int) -> None:
+        self.begun.append((method, seed))
+
+    def goes_on(self, point: Point) -> None:
+        self.evaluations += 1
+        self._after_evaluation()
+
+    def ends(self, trial: Trial) -> None:
+        self.ended.append(trial)
 
 
 def trial(method: str, seed: int, **scores: Sequence[float]) -> Trial:
