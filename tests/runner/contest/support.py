@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def write_contest(folder: Path, methods: Sequence[dict[str, Any]] = METHODS, **s
         "spec": {
             "manifest": "tiny.yaml",
             "seeds": [0, 1],
-            "budget": {"children": 12},
+            "budget": {"children": 8},
             "finalists": 2,
             "reference": "paper",
             "methods": list(methods),
@@ -72,14 +72,13 @@ async def open_quick_sandbox(_: str) -> AsyncIterator[QuickSandbox]:
 
 
 class Notes:
-    """Remembers what an observer is told, and does what it is asked to after each evaluation."""
+    """Remembers what an observer is told."""
 
-    def __init__(self, after_evaluation: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.left: list[tuple[str, int]] = []
         self.begun: list[tuple[str, int]] = []
         self.ended: list[Trial] = []
         self.evaluations = 0
-        self._after_evaluation = after_evaluation
 
     def plans(self, left: Sequence[tuple[str, int]]) -> None:
         self.left = list(left)
@@ -89,7 +88,6 @@ class Notes:
 
     def goes_on(self, point: Point) -> None:
         self.evaluations += 1
-        self._after_evaluation()
 
     def ends(self, trial: Trial) -> None:
         self.ended.append(trial)
