@@ -1,25 +1,22 @@
-"""Libraries of the extra ``compare``: imported when a method needs them, because most comparisons need few of them."""
+"""Libraries of the extra ``compare``, which few comparisons need all of: whether those of one are there."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from importlib.util import find_spec
 
 from cycleqd.errors import UnsupportedHere
+from cycleqd_runner.contest.spec import ContestSpec
+
+OF_METHODS = {"CmaEs": "cmaes", "NsgaII": "pymoo"}
+OF_TABLES = "scipy"
 
 
-def library(name: str) -> Any:  # noqa: ANN401 - a module of a library without types
-    """Return a module of the extra.
+def refuse_missing(spec: ContestSpec) -> None:
+    """Refuse a comparison whose methods need what is not installed, before hours have gone into it.
 
     Raises:
-        UnsupportedHere: it is not installed.
+        UnsupportedHere: one sentence about the first library.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        package = name.partition(".")[0]
-        if (error.name or "").partition(".")[0] != package:
-            raise
-        raise UnsupportedHere(
-            f"This comparison needs {package}, which is missing: install cycleqd[compare]."
-        ) from error
+    for package in (OF_TABLES, *(OF_METHODS[own.type] for own in spec.methods if own.type in OF_METHODS)):
+        if find_spec(package) is None:
+            raise UnsupportedHere(f"The comparison needs {package}, which is missing: install cycleqd[compare].")

@@ -34,11 +34,11 @@ class Meter:
         """Tokens in all."""
         return self.search + self.training + self.validation
 
-    def affords(self, training: int = 0) -> bool:
+    def affords(self, training: float = 0.0) -> bool:
         """Return whether another evaluation fits, judged by the mean of those before.
 
         Args:
-            training: tokens of training that come with it, where that is known.
+            training: tokens of training that will come with it.
         """
         cost = self.search / self.evaluations if self.evaluations else self.typical
         return self.spent + training + cost <= self.limit - self.reserve

@@ -10,6 +10,7 @@ from cycleqd.genome import Genome
 from cycleqd.store.transfer import probe
 from cycleqd_runner.contest.arena import Arena, open_arena
 from cycleqd_runner.contest.entries import Contest
+from cycleqd_runner.contest.libraries import refuse_missing
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.publish import publish
 from cycleqd_runner.contest.search import Final, Progress, budget_tokens, search
@@ -43,8 +44,10 @@ async def play(contest: Contest, observer: Observer) -> None:
 
     Raises:
         RunMismatch: a record was made with other settings.
+        UnsupportedHere: a library is missing.
         CycleQDError: what a method meets.
     """
+    refuse_missing(contest.spec)
     probe(contest.store)
     methods: dict[str, Method | None] = dict.fromkeys(contest.fixed)
     methods |= {method.name: method for method in contest.spec.methods}

@@ -17,7 +17,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from cycleqd import keys
+from cycleqd.api.run import Finalize
 from cycleqd.errors import BadManifest
+from cycleqd.final import aggregate
 from cycleqd.genome import Genome
 from cycleqd.identity import claim
 from cycleqd.records import TaskEvaluation, read_result
@@ -29,9 +31,11 @@ from cycleqd_runner.contest.methods import METHODS, Candidate, Scores
 from cycleqd_runner.contest.spec import CycleQD, Method
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
+from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
 from cycleqd_runner.roles.finalize import choose
 from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 
 Tell = Callable[[Point], None]
@@ -105,8 +109,10 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
     proposals = METHODS[method.type](arena, method)
     tried: list[tuple[float, Candidate]] = []
     candidate = next(proposals, None)
-    while candidate is not None and progress.meter.affords(candidate.training):
+    while candidate is not None:
         progress.meter.training += candidate.training
+        if not progress.meter.affords():
+            break
         found = await arena.scoring.on("search", candidate.label, candidate.model)
         progress.evaluated(found.tokens, found.mean)
         tried.append((found.mean, candidate))
@@ -130,22 +136,36 @@ async def _chosen(arena: Arena, finalists: list[Candidate], progress: Progress) 
 
 async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
     session = await asyncio.to_thread(_open_run, arena, method)
-    settings = session.spec.finalize
-    progress = _progress(arena, method, 2 + settings.candidates + settings.greedy_steps, tell)
+    progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell)
     best = max(float(np.mean(result.scores)) for result in arena.expert_results)
     progress.evaluated(arena.expert_tokens, best, arena.n_experts)
-    ids = _affordable(session, progress)
-    await breed(session, ids, arena.sandbox)
+    await breed(session, _affordable(session, progress), arena.sandbox)
     children = progress.meter.evaluations - arena.n_experts
     _refuse_nothing(method, children > 0, progress.meter)
     claim(session.store, arena.contest.run(arena.seed, method, children))
     await patiently(session.log.refresh)
-    scoring = FinalEvaluations(session, arena.sandbox)
-    _, blend = await choose(session, scoring)
-    usage = scoring.usage
-    progress.meter.validation += usage.prompt_tokens + usage.answer_tokens
-    genome = blend.genome(session.genome_of)
-    return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome)), progress
+    return await _concluded(session, method, arena.sandbox, progress.meter), progress
+
+
+def _most_tried(method: CycleQD, settings: Finalize) -> int:
+    """Return how many candidates finalize scores on the validation split at most."""
+    if method.final == "Aggregate":
+        return 0
+    polished = 3 if settings.polish_steps else 0
+    return 2 + settings.candidates + settings.greedy_steps + polished
+
+
+async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter: Meter) -> Final:
+    """Return a run's final model: the paper's aggregate, or what finalize chooses on the validation split."""
+    scoring, genomes = FinalEvaluations(session, sandbox), CandidateGenomes(session)
+    if method.final == "Aggregate":
+        blend = aggregate(session.population())
+        return Final(blend.name, genomes.of(blend), scoring)
+    _, blend = await choose(session, scoring, genomes)
+    meter.validation += scoring.usage.prompt_tokens + scoring.usage.answer_tokens
+    meter.training += sum(genomes.training_tokens.values())
+    genome = genomes.of(blend)
+    return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))
 
 
 def _affordable(session: Session, progress: Progress) -> Iterator[int]:
@@ -153,13 +173,16 @@ def _affordable(session: Session, progress: Progress) -> Iterator[int]:
 
     Children that have been bred already are counted, even if a cluster went beyond the budget.
     """
+    meter = progress.meter
     for individual in count(session.n_experts):
         key = keys.result(individual)
         if not session.store.exists(key):
-            if not progress.meter.affords():
+            children = individual - session.n_experts
+            if not meter.affords(training=meter.training / children if children else 0.0):
                 return
             yield individual
         result = read_result(session.store.get(key), key)
+        meter.training += result.training_tokens
         scored = not any(evaluation.unscored for evaluation in result.evaluations)
         progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if scored else 0.0)
 

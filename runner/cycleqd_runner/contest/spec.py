@@ -97,6 +97,8 @@ class CycleQD(MethodBase):
     """What differs from the manifest's ``search``, field by field; an object of another ``type`` replaces the old."""
     finalize: dict[str, Any] = Field(default_factory=dict)
     """What differs from the manifest's ``finalize``."""
+    final: Literal["Chosen", "Aggregate"] = "Chosen"
+    """Chosen: by finalize, on the validation split. Aggregate: the paper's, made of the archives' best; no choice."""
 
     @model_validator(mode="after")
     def _leaves_what_is_shared(self) -> Self:

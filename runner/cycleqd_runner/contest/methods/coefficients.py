@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from cycleqd.rng import generator
 from cycleqd_runner.contest.arena import Arena
-from cycleqd_runner.contest.libraries import library
 from cycleqd_runner.contest.methods.contract import Candidate, Proposals, Scores
 from cycleqd_runner.contest.spec import CmaEs, NsgaII, PolicyGradient, RandomSearch
 
@@ -21,8 +20,9 @@ def random_search(arena: Arena, method: RandomSearch) -> Proposals:
 
 def cma_es(arena: Arena, method: CmaEs) -> Proposals:
     """Propose by the covariance matrix adaptation evolution strategy, maximising the mean over the tasks."""
-    cmaes = library("cmaes")
-    optimizer = cmaes.CMA(
+    from cmaes import CMA  # noqa: PLC0415 - of the extra compare
+
+    optimizer = CMA(
         mean=_average(arena),
         sigma=method.sigma,
         seed=arena.random_seed(method),
@@ -60,10 +60,13 @@ def policy_gradient(arena: Arena, method: PolicyGradient) -> Proposals:
 
 def nsga_ii(arena: Arena, method: NsgaII) -> Proposals:
     """Propose by the non-dominated sorting genetic algorithm; every task's score is an objective."""
-    algorithms, problems = library("pymoo.algorithms.moo.nsga2"), library("pymoo.core.problem")
-    static, evaluators = library("pymoo.problems.static"), library("pymoo.core.evaluator")
-    problem = problems.Problem(n_var=arena.n_experts, n_obj=arena.n_experts, xl=method.low, xu=method.high)
-    algorithm = algorithms.NSGA2(pop_size=method.population)
+    from pymoo.algorithms.moo.nsga2 import NSGA2  # noqa: PLC0415 - of the extra compare
+    from pymoo.core.evaluator import Evaluator  # noqa: PLC0415
+    from pymoo.core.problem import Problem  # noqa: PLC0415
+    from pymoo.problems.static import StaticProblem  # noqa: PLC0415
+
+    problem = Problem(n_var=arena.n_experts, n_obj=arena.n_experts, xl=method.low, xu=method.high)
+    algorithm = NSGA2(pop_size=method.population)
     algorithm.setup(problem, seed=arena.random_seed(method), verbose=False)
     while algorithm.has_next():
         generation = algorithm.ask()
@@ -71,7 +74,7 @@ def nsga_ii(arena: Arena, method: NsgaII) -> Proposals:
         for coefficients in generation.get("X"):
             scores = yield _blend(arena, coefficients)
             losses.append(-scores)
-        evaluators.Evaluator().eval(static.StaticProblem(problem, F=np.array(losses)), generation)
+        Evaluator().eval(StaticProblem(problem, F=np.array(losses)), generation)
         algorithm.tell(infills=generation)
 
 
