@@ -11,7 +11,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from cycleqd import keys
+from cycleqd.errors import BadData
 from cycleqd.genome import Genome, combine
 from cycleqd.identity import claim
 from cycleqd.records import Result, Split, read_result
@@ -19,6 +22,9 @@ from cycleqd.rng import generator
 from cycleqd.store import open_store
 from cycleqd_runner.contest.entries import Contest
 from cycleqd_runner.contest.spec import MethodBase
+from cycleqd_runner.guide.guide import Guide
+from cycleqd_runner.guide.lessons import Lesson, Lessons
+from cycleqd_runner.guide.targets import Target, targets_of
 from cycleqd_runner.roles.evaluate import evaluate
 from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.patience import patiently
@@ -77,6 +83,11 @@ class Arena:
         return sum(sum(result.tokens) for result in self.expert_results)
 
     @property
+    def best_expert(self) -> float:
+        """Best mean search score of an expert, in [0, 1]."""
+        return max(float(np.mean(result.scores)) for result in self.expert_results)
+
+    @property
     def evaluation_tokens(self) -> float:
         """Tokens of one evaluation on the search split: the experts' mean, the unit of budgets in children."""
         return self.expert_tokens / self.n_experts
@@ -87,6 +98,33 @@ class Arena:
         tasks = self.session.tasks
         search, validation = (sum(len(task.splits[split]) for task in tasks) for split in SPLITS)
         return self.evaluation_tokens * validation / search
+
+    @cached_property
+    def guide(self) -> Guide:
+        """Takes gradient steps on genomes."""
+        return Guide(self.session)
+
+    @cached_property
+    def lessons(self) -> list[Lesson]:
+        """What the experts answered rightly to search items: the transcripts that methods may learn from.
+
+        Raises:
+            BadData: nothing was right.
+        """
+        found = Lessons(self.session.store, self.session.spec).of(self.session.population())
+        if not found:
+            raise BadData(
+                "No expert answered a search item rightly, so there is nothing to learn from: "
+                "leave out the methods that learn, or give easier items or better experts."
+            )
+        return found
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The lessons as tokens."""
+        tasks = [task.spec.name for task in self.session.tasks]
+        said = [lesson.transcript for lesson in self.lessons]
+        return self.session.engine.lend(lambda lent: targets_of(said, tasks, lent))
 
     def blend(self, coefficients: list[float]) -> Genome:
         """Return ``theta0 + sum_k c_k tau_k`` for (n_experts,) coefficients."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,12 +22,12 @@ from cycleqd.errors import BadManifest
 from cycleqd.final import aggregate
 from cycleqd.genome import Genome
 from cycleqd.identity import claim
-from cycleqd.records import TaskEvaluation, read_result
+from cycleqd.records import read_result
 from cycleqd.store import ObjectStore, open_store
 from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.meter import Meter
-from cycleqd_runner.contest.methods import METHODS, Candidate, Scores
+from cycleqd_runner.contest.methods import METHODS, TAUGHT, Candidate, Proposals
 from cycleqd_runner.contest.spec import CycleQD, Method
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
@@ -106,39 +106,45 @@ def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progr
 async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
     finalists = arena.contest.spec.finalists
     progress = _progress(arena, method, finalists, tell)
+    if method.type in TAUGHT:
+        progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
     proposals = METHODS[method.type](arena, method)
-    tried: list[tuple[float, Candidate]] = []
+    tried: list[tuple[float, Final]] = []
     candidate = next(proposals, None)
-    while candidate is not None:
+    while candidate is not None and progress.meter.affords(candidate.training):
+        model = await asyncio.to_thread(candidate.make)
         progress.meter.training += candidate.training
-        if not progress.meter.affords():
-            break
-        found = await arena.scoring.on("search", candidate.label, candidate.model)
+        found = await arena.scoring.on("search", candidate.label, model)
         progress.evaluated(found.tokens, found.mean)
-        tried.append((found.mean, candidate))
-        try:
-            candidate = proposals.send(_scores(found.evaluations))
-        except StopIteration:
-            candidate = None
+        tried.append((found.mean, Final(candidate.label, model, arena.scoring)))
+        candidate = _next(proposals, found)
     proposals.close()
     _refuse_nothing(method, bool(tried), progress.meter)
     best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
-    return await _chosen(arena, list(best.values())[-finalists:], progress), progress
+    return await _chosen(list(best.values())[-finalists:], progress.meter), progress
 
 
-async def _chosen(arena: Arena, finalists: list[Candidate], progress: Progress) -> Final:
+def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
+    """Tell the proposer how its candidate did, and return its next one."""
+    try:
+        return proposals.send(np.array([evaluation.score for evaluation in found.evaluations], np.float64))
+    except StopIteration:
+        return None
+
+
+async def _chosen(finalists: list[Final], meter: Meter) -> Final:
     """Return the finalist that is best on the validation split."""
-    found = [(await arena.scoring.on("validation", one.label, one.model), one) for one in reversed(finalists)]
-    progress.meter.validation += sum(evaluation.tokens for evaluation, _ in found)
-    best, candidate = max(found, key=lambda one: one[0].mean)
-    return Final(candidate.label, candidate.model, arena.scoring, best)
+    found = [
+        replace(one, validation=await one.scoring.on("validation", one.label, one.model)) for one in reversed(finalists)
+    ]
+    meter.validation += sum(one.validation.tokens for one in found if one.validation)
+    return max(found, key=lambda one: one.validation.mean if one.validation else 0.0)
 
 
 async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
     session = await asyncio.to_thread(_open_run, arena, method)
     progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell)
-    best = max(float(np.mean(result.scores)) for result in arena.expert_results)
-    progress.evaluated(arena.expert_tokens, best, arena.n_experts)
+    progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
     await breed(session, _affordable(session, progress), arena.sandbox)
     children = progress.meter.evaluations - arena.n_experts
     _refuse_nothing(method, children > 0, progress.meter)
@@ -211,10 +217,6 @@ def _copy(source: ObjectStore, target: ObjectStore, wanted: list[str]) -> None:
             if not target.exists(key):
                 source.download(key, Path(folder) / "object")
                 target.upload(Path(folder) / "object", key)
-
-
-def _scores(evaluations: tuple[TaskEvaluation, ...]) -> Scores:
-    return np.array([evaluation.score for evaluation in evaluations], np.float64)
 
 
 def _refuse_nothing(method: Method, is_something: bool, meter: Meter) -> None:

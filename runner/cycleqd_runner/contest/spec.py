@@ -11,6 +11,7 @@ from cycleqd.api.run import Storage
 
 KIND = "Comparison"
 Population = Annotated[int, Field(ge=2, le=10_000)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
 Density = Annotated[Fraction, Field(gt=0.0)]
 
 
@@ -89,6 +90,49 @@ class Dare(MethodBase):
     """Factors of the task vectors; all are tried."""
 
 
+class RegMean(MethodBase):
+    """Closed-form merge of linear layers (Jin et al. 2023) by what the experts' layers see of the transcripts."""
+
+    type: Literal["RegMean"]
+
+
+class Gradient(MethodBase):
+    """What learns from the experts' successful transcripts on search items. Every pair of settings is tried."""
+
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Numbers of Adam steps."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Of the first step; they fall to zero along half a cosine."""
+    batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
+    """Transcripts per step."""
+
+
+class Guided(Gradient):
+    """Gradient steps on a genome, without an archive: what CycleQD with the Guided emitter has to beat."""
+
+    type: Literal["Guided"]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (24, 72, 144)
+    """Numbers of Adam steps."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.05, 0.03)
+    """Of the first step, on the gains; they fall to zero along half a cosine."""
+    start: Literal["Regression", "Uniform"] = "Regression"
+    """Where they begin: at RegMean's genome, or at the same share of every task vector."""
+    gain: Positive = 0.4
+    """That share."""
+
+
+class LayerWise(Gradient):
+    """One coefficient per expert and matrix by gradient, as layer-wise AdaMerging (Yang et al. 2024)."""
+
+    type: Literal["LayerWise"]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (72, 144)
+    """Numbers of Adam steps."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.03, 0.01)
+    """Of the first step; they fall to zero along half a cosine."""
+    coefficient: Positive = 0.3
+    """Where they begin: AdaMerging's."""
+
+
 class CycleQD(MethodBase):
     """A run of the manifest, with differences."""
 
@@ -116,7 +160,7 @@ SHARED = {
 """Fields of ``search`` that a method cannot have of its own, and why."""
 
 Coefficients = RandomSearch | CmaEs | PolicyGradient | NsgaII
-Method = Coefficients | Ties | Dare | CycleQD
+Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | CycleQD
 
 
 class Budget(ApiModel):

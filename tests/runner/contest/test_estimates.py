@@ -46,7 +46,7 @@ def test_seeds_that_differ_are_judged_by_students_t() -> None:
     """400 items would give a narrow interval; three seeds that disagree do not."""
     shares = (0.2, 0.5, 0.8)
     tables = [([1.0] * round(400 * share) + [0.0] * round(400 * (1 - share)),) * 2 for share in shares]
-    found = level(seeds(*tables, own_items=True), TASKS)  # type: ignore[arg-type]
+    found = level(seeds(*tables, own_items=True), TASKS)
     expected = stats.t.interval(0.95, 2, loc=0.5, scale=stats.sem(shares))
     assert (found.mean, found.low, found.high) == pytest.approx((0.5, max(0.0, expected[0]), min(1.0, expected[1])))
 

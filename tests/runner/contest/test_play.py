@@ -22,12 +22,19 @@ from cycleqd_runner.roles.final_evaluations import FinalEvaluation
 from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
 
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
-PROPOSING = ("random", "cma-es", "ties")
+STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
+GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
+PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise")
+LEARNING = ("reg-mean", "guided", "layer-wise", "ours")
 METHODS: list[dict[str, Any]] = [
     {"name": "random", "type": "RandomSearch"},
     {"name": "cma-es", "type": "CmaEs", "population": 4},
     {"name": "ties", "type": "Ties"},
+    {"name": "reg-mean", "type": "RegMean"},
+    {"name": "guided", "type": "Guided", **STEPS},
+    {"name": "layer-wise", "type": "LayerWise", **STEPS},
     {"name": "paper", "type": "CycleQD"},
+    {"name": "ours", "type": "CycleQD", "search": GUIDED},
     {
         "name": "fixed",
         "type": "CycleQD",
@@ -38,7 +45,7 @@ METHODS: list[dict[str, Any]] = [
 ]
 FIXED = ("base", "a", "b", "average")
 NAMES = (*FIXED, *(method["name"] for method in METHODS))
-FEW = [METHODS[0], METHODS[2], METHODS[3]]
+FEW = [METHODS[0], METHODS[4], METHODS[6]]
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +113,8 @@ def test_budgets_are_kept_and_used(played: Path) -> None:
             continue
         assert 0 < spending.tokens <= 1.05 * spending.limit, key
         assert (spending.validation > 0) == (one.method != "fixed"), key
-        if one.method != "ties":  # which ends with its grid
+        assert (spending.training > 0) == (one.method in LEARNING), key
+        if one.method not in {"ties", "reg-mean", "guided", "layer-wise"}:  # which end with their grid
             assert spending.tokens >= 0.8 * spending.limit, key
         assert one.curve[-1].evaluations == spending.evaluations
         assert one.curve[-1].tokens == spending.search + spending.training
@@ -137,8 +145,8 @@ def test_the_test_split_is_read_once_and_the_choice_is_the_validation_splits(pla
     shared = FolderStore(played / "comparison/seeds/0/shared")
     tested = len(list(shared.list("final/evaluations/test/")))
     assert tested <= len(FIXED) + len(PROPOSING), "each ends with one model, and some with the same"
-    tried = len(list(shared.list("final/evaluations/validation/")))
-    assert tried <= 2 * len(PROPOSING), "two finalists each"
+    finalists = len(list(shared.list("final/evaluations/validation/")))
+    assert finalists <= 2 * len(PROPOSING), "two finalists each"
 
 
 def test_what_is_shared_is_made_once(played: Path) -> None:
@@ -225,12 +233,15 @@ def test_a_comparison_that_is_killed_again_and_again_ends_like_one_that_is_not(m
 
 
 def test_records_of_other_settings_are_not_mixed_in(models: Path, tmp_path: Path) -> None:
-    few = [{"name": "random", "type": "RandomSearch"}]
+    few: list[dict[str, Any]] = [{"name": "random", "type": "RandomSearch"}]
     compete(contest_in(models, tmp_path, few, seeds=[0], reference="average"))
-    few = [{"name": "random", "type": "RandomSearch", "high": 2.0}]
+    few[0]["high"] = 2.0
     with pytest.raises(RunMismatch, match=r"trials/random/0.json .* was made with another .* settings of random"):
         compete(contest_in(models, tmp_path, few, seeds=[0], reference="average"))
-    more = [{"name": "random", "type": "RandomSearch"}, {"name": "wider", "type": "RandomSearch", "high": 2.0}]
+    more: list[dict[str, Any]] = [
+        {"name": "random", "type": "RandomSearch"},
+        {"name": "wider", "type": "RandomSearch", "high": 2.0},
+    ]
     notes = compete(contest_in(models, tmp_path, more, seeds=[0], reference="average"))
     assert notes.begun == [("wider", 0)], "a method can be added"
 
@@ -241,7 +252,10 @@ def test_a_budget_that_is_too_small_is_refused(models: Path, tmp_path: Path) -> 
 
 
 def test_a_share_of_the_budget(models: Path, tmp_path: Path) -> None:
-    methods = [{"name": "whole", "type": "RandomSearch"}, {"name": "half", "type": "RandomSearch", "share": 0.5}]
+    methods: list[dict[str, Any]] = [
+        {"name": "whole", "type": "RandomSearch"},
+        {"name": "half", "type": "RandomSearch", "share": 0.5},
+    ]
     compete(contest_in(models, tmp_path, methods, seeds=[0], reference="whole"))
     shutil.rmtree(tmp_path / "comparison/seeds")
     whole, half = (trials_in(tmp_path)[f"trials/{name}/0.json"].spending for name in ("whole", "half"))

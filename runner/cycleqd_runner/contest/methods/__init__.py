@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cycleqd_runner.contest.methods.coefficients import cma_es, nsga_ii, policy_gradient, random_search
-from cycleqd_runner.contest.methods.contract import Candidate, Propose, Scores
+from cycleqd_runner.contest.methods.contract import Candidate, Proposals, Propose
+from cycleqd_runner.contest.methods.gradients import guided, layer_wise, reg_mean
 from cycleqd_runner.contest.methods.sparse import dare, ties
 
-__all__ = ["METHODS", "Candidate", "Propose", "Scores"]
+__all__ = ["METHODS", "TAUGHT", "Candidate", "Proposals", "Propose"]
 
 METHODS: dict[str, Propose] = {
     "RandomSearch": random_search,
@@ -15,5 +16,11 @@ METHODS: dict[str, Propose] = {
     "NsgaII": nsga_ii,
     "Ties": ties,
     "Dare": dare,
+    "RegMean": reg_mean,
+    "Guided": guided,
+    "LayerWise": layer_wise,
 }
 """Type in the file to what proposes."""
+
+TAUGHT = frozenset({"RegMean", "Guided", "LayerWise"})
+"""Types that learn from the experts' transcripts, so that the experts' evaluations count as theirs."""

@@ -85,4 +85,4 @@ def _average(arena: Arena) -> Scores:
 def _blend(arena: Arena, coefficients: npt.NDArray[np.float64]) -> Candidate:
     numbers = [float(coefficient) for coefficient in coefficients]
     label = " ".join(f"{number:+.2f} {name}" for number, name in zip(numbers, arena.names, strict=True))
-    return Candidate(label, arena.blend(numbers))
+    return Candidate(label, lambda: arena.blend(numbers))

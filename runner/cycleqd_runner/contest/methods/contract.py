@@ -2,7 +2,8 @@
 
 A proposer is a generator. It yields a :class:`Candidate`, is sent its search scores (n_tasks,), and so on; it ends when
 it has nothing more to propose, or is left when the budget is spent. Every draw comes from the arena's seed, so a
-proposer that is started again proposes the same models, whose evaluations are remembered: nothing else is resumed.
+proposer that is started again proposes the same models, whose evaluations are remembered: nothing else is resumed
+(what was trained is trained again).
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ class Candidate:
 
     Attributes:
         label: for people, short.
-        model: its genome, or its weights.
-        training: tokens that it was trained on since the method's candidate before.
+        make: returns its genome, or its weights; called if the budget allows.
+        training: tokens that making it passes forward and backward; each pass counts.
     """
 
     label: str
-    model: Genome | Weights
+    make: Callable[[], Genome | Weights]
     training: int = 0
 
 

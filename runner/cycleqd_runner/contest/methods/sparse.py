@@ -39,7 +39,7 @@ def dare(arena: Arena, method: Dare) -> Proposals:
 def _candidate(arena: Arena, kind: str, merge: Merge, density: float, weight: float) -> Candidate:
     label = f"density {density:g}, weight {weight:g}"
     digest = hashlib.sha256(f"{kind}/{arena.seed}/{density!r}/{weight!r}".encode()).hexdigest()
-    return Candidate(label, Weights(digest, lambda: merged(arena, merge, density, weight)))
+    return Candidate(label, lambda: Weights(digest, lambda: merged(arena, merge, density, weight)))
 
 
 def merged(arena: Arena, merge: Merge, density: float, weight: float) -> Iterator[tuple[str, torch.Tensor]]:
