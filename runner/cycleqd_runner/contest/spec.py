@@ -133,6 +133,18 @@ class LayerWise(Gradient):
     """Where they begin: AdaMerging's."""
 
 
+class Lora(Gradient):
+    """A fresh LoRA adapter of the base model, fine-tuned on the transcripts."""
+
+    type: Literal["Lora"]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (72, 144, 288)
+    """Numbers of Adam steps."""
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.002, 0.0005)
+    """Of the first step; they fall to zero along half a cosine."""
+    rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Of the adapter; its alpha is twice the rank."""
+
+
 class CycleQD(MethodBase):
     """A run of the manifest, with differences."""
 
@@ -160,7 +172,7 @@ SHARED = {
 """Fields of ``search`` that a method cannot have of its own, and why."""
 
 Coefficients = RandomSearch | CmaEs | PolicyGradient | NsgaII
-Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | CycleQD
+Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | Lora | CycleQD
 
 
 class Budget(ApiModel):

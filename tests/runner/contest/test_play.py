@@ -24,8 +24,8 @@ from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models,
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
 STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
 GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
-PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise")
-LEARNING = ("reg-mean", "guided", "layer-wise", "ours")
+PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora")
+LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "ours")
 METHODS: list[dict[str, Any]] = [
     {"name": "random", "type": "RandomSearch"},
     {"name": "cma-es", "type": "CmaEs", "population": 4},
@@ -33,6 +33,7 @@ METHODS: list[dict[str, Any]] = [
     {"name": "reg-mean", "type": "RegMean"},
     {"name": "guided", "type": "Guided", **STEPS},
     {"name": "layer-wise", "type": "LayerWise", **STEPS},
+    {"name": "lora", "type": "Lora", **STEPS},
     {"name": "paper", "type": "CycleQD"},
     {"name": "ours", "type": "CycleQD", "search": GUIDED},
     {
@@ -45,7 +46,7 @@ METHODS: list[dict[str, Any]] = [
 ]
 FIXED = ("base", "a", "b", "average")
 NAMES = (*FIXED, *(method["name"] for method in METHODS))
-FEW = [METHODS[0], METHODS[4], METHODS[6]]
+FEW = [METHODS[0], METHODS[4], METHODS[7]]
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ def test_budgets_are_kept_and_used(played: Path) -> None:
         assert 0 < spending.tokens <= 1.05 * spending.limit, key
         assert (spending.validation > 0) == (one.method != "fixed"), key
         assert (spending.training > 0) == (one.method in LEARNING), key
-        if one.method not in {"ties", "reg-mean", "guided", "layer-wise"}:  # which end with their grid
+        if one.method not in {"ties", "reg-mean", "guided", "layer-wise", "lora"}:  # which end with their grid
             assert spending.tokens >= 0.8 * spending.limit, key
         assert one.curve[-1].evaluations == spending.evaluations
         assert one.curve[-1].tokens == spending.search + spending.training

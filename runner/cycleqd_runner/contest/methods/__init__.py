@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cycleqd_runner.contest.methods.coefficients import cma_es, nsga_ii, policy_gradient, random_search
 from cycleqd_runner.contest.methods.contract import Candidate, Proposals, Propose
+from cycleqd_runner.contest.methods.fine_tuning import lora
 from cycleqd_runner.contest.methods.gradients import guided, layer_wise, reg_mean
 from cycleqd_runner.contest.methods.sparse import dare, ties
 
@@ -19,8 +20,9 @@ METHODS: dict[str, Propose] = {
     "RegMean": reg_mean,
     "Guided": guided,
     "LayerWise": layer_wise,
+    "Lora": lora,
 }
 """Type in the file to what proposes."""
 
-TAUGHT = frozenset({"RegMean", "Guided", "LayerWise"})
+TAUGHT = frozenset({"RegMean", "Guided", "LayerWise", "Lora"})
 """Types that learn from the experts' transcripts, so that the experts' evaluations count as theirs."""

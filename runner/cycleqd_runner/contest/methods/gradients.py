@@ -5,7 +5,7 @@ Training is counted token by token, each pass forward and backward; what it will
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
@@ -34,8 +34,8 @@ def guided(arena: Arena, method: Guided) -> Proposals:
         passed = sum(len(target.tokens) for target in arena.targets)
     else:
         start = arena.blend([method.gain] * arena.n_experts)
-    for steps, rate in _pairs(method):
-        yield _candidate(arena, method, start, torch.from_numpy(start.values), Law(steps, rate), passed=passed)
+    for law in laws(method):
+        yield _candidate(arena, method, start, torch.from_numpy(start.values), law, passed=passed)
         passed = 0  # the start is made once
 
 
@@ -55,8 +55,8 @@ def layer_wise(arena: Arena, method: LayerWise) -> Proposals:
 
     first = torch.full((arena.n_experts * len(layout.matrices),), method.coefficient)
     start = arena.blend([method.coefficient] * arena.n_experts)
-    for steps, rate in _pairs(method):
-        yield _candidate(arena, method, start, first, Law(steps, rate), parametrise)
+    for law in laws(method):
+        yield _candidate(arena, method, start, first, law, parametrise)
 
 
 def matrix_of(layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -71,8 +71,10 @@ def matrix_of(layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return where
 
 
-def _pairs(method: Gradient) -> Iterator[tuple[int, float]]:
-    return product(method.steps, method.learning_rates)
+def laws(method: Gradient) -> Iterator[Law]:
+    """Yield every pair of steps and learning rate, in the order of the file."""
+    for steps, rate in product(method.steps, method.learning_rates):
+        yield Law(steps, rate)
 
 
 def _candidate(
@@ -87,13 +89,25 @@ def _candidate(
 ) -> Candidate:
     """Return the candidate that ``law`` makes of ``first``; ``passed`` tokens were trained on before."""
     shares = [1.0] * arena.n_experts
-    purpose = f"contest/{method.name}/{law.steps}/{law.learning_rate}"
+    training, rng = schooling(arena, method, law)
 
     def make() -> Genome:
-        rng = generator(arena.seed, -1, purpose)
-        done = arena.guide.descend(ground, first, arena.lessons, shares, law, method.batch_items, rng, parametrise)
+        done = arena.guide.descend(ground, first, arena.lessons, shares, law, method.batch_items, rng(), parametrise)
         return done.genome(ground)
 
-    draw = batches(arena.targets, shares, method.batch_items, generator(arena.seed, -1, purpose))
-    training = sum(len(target.tokens) for step in range(law.steps) for target in draw(step).targets)
-    return Candidate(f"{law.steps} steps, rate {law.learning_rate:g}", make, passed + training)
+    return Candidate(label(law), make, passed + training)
+
+
+def schooling(arena: Arena, method: Gradient, law: Law) -> tuple[int, Callable[[], np.random.Generator]]:
+    """Return the tokens that training will pass forward and backward, and what makes the generator of its batches."""
+
+    def rng() -> np.random.Generator:
+        return generator(arena.seed, -1, f"contest/{method.name}/{law.steps}/{law.learning_rate}")
+
+    draw = batches(arena.targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    return sum(len(target.tokens) for step in range(law.steps) for target in draw(step).targets), rng
+
+
+def label(law: Law) -> str:
+    """Return what a candidate of this law is called."""
+    return f"{law.steps} steps, rate {law.learning_rate:g}"
