@@ -46,7 +46,7 @@ def adapted(engine: TransformersEngine, steps: int) -> dict[str, tuple[torch.Ten
     def work(lent: Lent) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return train(lent, NAMES, 4, draw, Law(steps, 0.1))
+            return train(lent, NAMES, 4, draw, Law(steps, 0.05))
 
     return engine.lend(work)
 
@@ -67,7 +67,7 @@ def test_an_adapter_learns_and_the_engine_is_what_it_was(engine: TransformersEng
     tensors: Callable[..., Any] = lambda *_, **__: [(name, own[name]) for name in NAMES]  # noqa: E731
     session = SimpleNamespace(materialiser=SimpleNamespace(tensors=tensors), nothing=None)
     engine.load(list(merged(cast(Any, SimpleNamespace(session=session)), factors)))
-    assert engine.lend(loss) < 0.7 * first
+    assert engine.lend(loss) < first - 0.3
     engine.load([(name, own[name]) for name in NAMES])
     assert engine.lend(loss) == first
 

@@ -247,6 +247,26 @@ def test_records_of_other_settings_are_not_mixed_in(models: Path, tmp_path: Path
     assert notes.begun == [("wider", 0)], "a method can be added"
 
 
+def test_the_best_by_search_are_finalists_and_the_best_of_these_on_validation_is_final(
+    models: Path, tmp_path: Path
+) -> None:
+    compete(contest_in(models, tmp_path, METHODS[:1], seeds=[0], reference="average"))
+    shared = FolderStore(tmp_path / "comparison/seeds/0/shared")
+    found = {
+        split: {
+            key.rpartition("/")[2]: FinalEvaluation.model_validate_json(shared.get(key)).mean
+            for key in shared.list(f"final/evaluations/{split}/")
+        }
+        for split in ("search", "validation", "test")
+    }
+    finalists = found["validation"]
+    assert len(finalists) == 2
+    assert min(found["search"][one] for one in finalists) >= sorted(found["search"].values())[-2]
+    final = trials_in(tmp_path)["trials/random/0.json"]
+    assert sum(final.validation.values()) / 2 == max(finalists.values())
+    assert any(finalists[one] == max(finalists.values()) for one in finalists.keys() & found["test"].keys())
+
+
 def test_a_budget_that_is_too_small_is_refused(models: Path, tmp_path: Path) -> None:
     with pytest.raises(BadManifest, match=r"The budget of random is \d+ tokens, .* so raise spec\.budget"):
         compete(contest_in(models, tmp_path, METHODS[:1], seeds=[0], reference="base", budget={"tokens": 40}))
