@@ -121,7 +121,7 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
     proposals.close()
     _refuse_nothing(method, bool(tried), progress.meter)
     best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
-    return await _chosen(list(best.values())[-finalists:], progress.meter), progress
+    return await chosen(list(best.values())[-finalists:], progress.meter), progress
 
 
 def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
@@ -132,8 +132,8 @@ def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
         return None
 
 
-async def _chosen(finalists: list[Final], meter: Meter) -> Final:
-    """Return the finalist that is best on the validation split."""
+async def chosen(finalists: list[Final], meter: Meter) -> Final:
+    """Return the finalist that is best on the validation split; among equals the last one."""
     found = [
         replace(one, validation=await one.scoring.on("validation", one.label, one.model)) for one in reversed(finalists)
     ]

@@ -42,6 +42,8 @@ def test_what_is_kept_is_judged_with_the_same_seeds(found: Standings) -> None:
     assert ours.kept["sql"] == pytest.approx(0.75), "the expert has only seed 0, with which ours scores 0.75"
     assert paper.kept["sql"] == pytest.approx(0.25)
     assert expert.kept == {"sql": 1.0, "shell": None}, "nobody was trained for the other task"
+    without = standings(LINEUP, [one for one in TRIALS if (one.method, one.seed) != ("ours", 0)])
+    assert without.rows[-1].kept["sql"] is None, "no seed is common"
 
 
 def test_differences(found: Standings) -> None:
