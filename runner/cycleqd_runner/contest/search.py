@@ -179,7 +179,7 @@ def _affordable(session: Session, progress: Progress) -> Iterator[int]:
 
     Children that have been bred already are counted, even if a cluster went beyond the budget.
     """
-    meter = progress.meter
+    meter, doubts = progress.meter, set[str]()
     for individual in count(session.n_experts):
         key = keys.result(individual)
         if not session.store.exists(key):
@@ -189,8 +189,16 @@ def _affordable(session: Session, progress: Progress) -> Iterator[int]:
             yield individual
         result = read_result(session.store.get(key), key)
         meter.training += result.training_tokens
-        scored = not any(evaluation.unscored for evaluation in result.evaluations)
-        progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if scored else 0.0)
+        meter.search += _repeated(session, doubts)
+        progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if result.complete else 0.0)
+
+
+def _repeated(session: Session, counted: set[str]) -> int:
+    """Return the tokens of second evaluations (``search.noise``) that were not counted yet, and note that they are."""
+    session.log.refresh()
+    fresh = {key: entry for key, entry in session.log.entries.items() if entry.evaluation and key not in counted}
+    counted |= fresh.keys()
+    return sum(entry.prompt_tokens + entry.answer_tokens for entry in fresh.values())
 
 
 def _open_run(arena: Arena, method: CycleQD) -> Session:

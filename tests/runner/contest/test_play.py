@@ -43,6 +43,7 @@ METHODS: list[dict[str, Any]] = [
         "search": {"cycle": "Fixed", "mutation": {"type": "None"}},
     },
     {"name": "child-basis", "type": "CycleQD", "search": {"mutation": {"basis": "Child"}}},
+    {"name": "racing", "type": "CycleQD", "search": {"racing": {"enabled": True, "threshold": 1.0, "minItems": 1}}},
 ]
 FIXED = ("base", "a", "b", "average")
 NAMES = (*FIXED, *(method["name"] for method in METHODS))
