@@ -17,7 +17,8 @@ INTRODUCTION = """\
 # The cycleqd command
 
 `pip install 'cycleqd[cluster]'` installs everything to look at runs and to steer them; torch is not among it. What
-executes runs on this machine or makes weights (`run`, `export --child`) needs `cycleqd[runner]`, too.
+executes runs on this machine or makes weights (`run`, `export --child`) needs `cycleqd[runner]`, too; `compare FILE`
+needs `cycleqd[compare]`.
 
 **What a run is called.** `RUN` is a manifest, a run's folder, the URI of its storage, or its name in the cluster of the
 kubeconfig. What exists on this machine wins; `cqd/NAME`, and any name beside `--namespace`, `--context` or

@@ -1,19 +1,23 @@
-"""Reading a manifest: YAML in, a validated ``CycleQDRun`` out, or one sentence that says what to change."""
+"""Reading a manifest: YAML in, a validated ``CycleQDRun`` out, or one sentence that says what to change.
+
+Other documents (comparisons) are read with the same functions and told about in the same way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from cycleqd.api import CycleQDRun
+from cycleqd.api import KIND, CycleQDRun
 from cycleqd.errors import BadManifest, near_misses
 from cycleqd.placing import Place, beside
 
 Location = Sequence[int | str]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_manifest(path: Path) -> CycleQDRun:
@@ -22,10 +26,23 @@ def load_manifest(path: Path) -> CycleQDRun:
     Raises:
         BadManifest: not readable, not YAML, or not a valid ``CycleQDRun``.
     """
+    return parse_manifest(read_document(path, KIND), beside(path.parent), f"The manifest {path}")
+
+
+def read_document(path: Path, kind: str) -> dict[str, Any]:
+    """Return the one document of a YAML file.
+
+    Args:
+        path: of the file.
+        kind: what it should be, for messages.
+
+    Raises:
+        BadManifest: not readable, not YAML, or not exactly one mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadManifest(f"The manifest {path} cannot be read ({error}): name a CycleQDRun file.") from error
+        raise BadManifest(f"The manifest {path} cannot be read ({error}): name a {kind} file.") from error
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
@@ -34,27 +51,33 @@ def load_manifest(path: Path) -> CycleQDRun:
         problem = getattr(error, "problem", None) or "unreadable"
         raise BadManifest(f"The manifest {path} is not YAML{line} ({problem}): correct it.") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise BadManifest(f"The manifest {path} holds {len(documents)} documents, expected one CycleQDRun.")
-    return parse_manifest(documents[0], beside(path.parent), str(path))
+        raise BadManifest(f"The manifest {path} holds {len(documents)} documents, expected one {kind}.")
+    return documents[0]
 
 
 def parse_manifest(document: Mapping[str, Any], place: Place | None = None, origin: str = "The manifest") -> CycleQDRun:
-    """Validate a manifest that is already parsed.
+    """Validate a manifest that is already parsed: :func:`validated` for a ``CycleQDRun``."""
+    return validated(CycleQDRun, document, place, origin)
+
+
+def validated(model: type[Model], document: Mapping[str, Any], place: Place | None, origin: str) -> Model:
+    """Return a document as ``model`` has it.
 
     Args:
+        model: what it should be.
         document: as YAML or the API server gives it.
         place: where its relative URIs lead; None leaves them alone.
-        origin: how messages call the manifest.
+        origin: how messages call the document.
 
     Raises:
         BadManifest: one sentence about the first mistake, and how many more there are.
     """
     try:
-        return CycleQDRun.model_validate(document, context={"place": place})
+        return model.model_validate(document, context={"place": place})
     except ValidationError as error:
         problems = _independent(error.errors(include_url=False))
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise BadManifest(f"{origin}: {_sentence(problems[0])}{more}.") from error
+        raise BadManifest(f"{origin}: {_sentence(problems[0], model.model_json_schema())}{more}.") from error
 
 
 def _independent(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -67,34 +90,33 @@ def _independent(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     ]
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
+def _sentence(problem: Mapping[str, Any], root: dict[str, Any]) -> str:
     location: Location = problem["loc"]
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _schema_at(location[:-1]).get("properties", {})
-        return f"unknown field {_dotted(location)}{near_misses(str(location[-1]), known)}"
+        known = _schema_at(location[:-1], root).get("properties", {})
+        return f"unknown field {_dotted(location, root)}{near_misses(str(location[-1]), known)}"
     if kind == "missing":
-        return f"{_dotted(location)} is missing: add it"
+        return f"{_dotted(location, root)} is missing: add it"
     if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         hint = near_misses(context["tag"], known)
-        return f"{_dotted(location)}.type is {context['tag']!r}, which is not a type{hint}"
+        return f"{_dotted(location, root)}.type is {context['tag']!r}, which is not a type{hint}"
     if kind == "union_tag_not_found":
-        return f"{_dotted(location)}.type is missing: it decides which other fields there are"
+        return f"{_dotted(location, root)}.type is missing: it decides which other fields there are"
     if kind == "value_error":
-        return f"{_dotted(location)}: {context['error']}" if location else str(context["error"])
+        return f"{_dotted(location, root)}: {context['error']}" if location else str(context["error"])
     if kind in {"too_short", "too_long"}:
         limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return f"{_dotted(location)} has {context['actual_length']} entries, expected {limit}"
+        return f"{_dotted(location, root)} has {context['actual_length']} entries, expected {limit}"
     got = problem["input"]
     shown = f", got {got!r}" if isinstance(got, str | int | float | bool | None) else ""
-    return f"{_dotted(location)}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
+    return f"{_dotted(location, root)}: {problem['msg'][0].lower()}{problem['msg'][1:]}{shown}"
 
 
-def _dotted(location: Location) -> str:
+def _dotted(location: Location, root: dict[str, Any]) -> str:
     """Write a location as a user would: ``spec.tasks[0].evaluator.type``. Tags of unions are left out."""
-    text, schema = "", CycleQDRun.model_json_schema()
-    root = schema
+    text, schema = "", root
     for step in location:
         if _is_tag(schema, step):
             schema = _branch(root, schema, step)
@@ -104,9 +126,8 @@ def _dotted(location: Location) -> str:
     return text
 
 
-def _schema_at(location: Location) -> dict[str, Any]:
-    """Return the JSON schema of the part of the manifest at ``location``."""
-    root = CycleQDRun.model_json_schema()
+def _schema_at(location: Location, root: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of the part of the document at ``location``."""
     schema = root
     for step in location:
         schema = _branch(root, schema, step) if _is_tag(schema, step) else _step(root, schema, step)

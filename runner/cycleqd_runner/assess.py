@@ -1,11 +1,13 @@
-"""Scoring one individual: its weights into the engine, its answers to the judges."""
+"""Scoring one model: its weights into the engine, its answers to the judges."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from cycleqd.genome import Genome
 from cycleqd.racing import Race
@@ -16,6 +18,19 @@ from cycleqd_runner.tasks.run import evaluate
 
 Part = tuple[TaskEvaluation, Sequence[Transcript]]
 """What a task's evaluator says about some of its items."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that no genome describes, because it leaves the span of the experts' directions.
+
+    Attributes:
+        digest: SHA-256 (hex) of whatever decides the weights.
+        tensors: makes them, by name: all tensors that individuals of the run change, and no others.
+    """
+
+    digest: str
+    tensors: Callable[[], Iterable[tuple[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -38,9 +53,9 @@ class Assessment:
 
 
 async def assess(
-    session: Session, genome: Genome, split: Split, sandbox: Sandbox, race: Race | None = None
+    session: Session, model: Genome | Weights, split: Split, sandbox: Sandbox, race: Race | None = None
 ) -> Assessment:
-    """Score ``genome`` on all tasks of one split, or on the first items of each until ``race`` stops it.
+    """Score a model on all tasks of one split, or on the first items of each until ``race`` stops it.
 
     All items of a round, of all tasks, are asked at once: the engine makes its batches of everything that waits, and
     while it generates, the sandboxes judge. Without a race there is one round.
@@ -48,7 +63,8 @@ async def assess(
     start = time.perf_counter()
     engine, materialiser, _ = session.engine, session.materialiser, session.tasks
     opened = time.perf_counter()
-    engine.load(materialiser.tensors(genome, changed_only=True))
+    own = model.tensors() if isinstance(model, Weights) else materialiser.tensors(model, changed_only=True)
+    engine.load(own)
     loaded = time.perf_counter()
     parts, stop, asked = [], None, 0
     for count in (*(race.checkpoints if race else ()), None):

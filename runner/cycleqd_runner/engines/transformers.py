@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadData, BadManifest, BadModel, UnsupportedHere
@@ -166,6 +167,8 @@ def _check_args(args: EngineArgs) -> None:
 
 def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     attention.register()
+    # An engine opens in the middle of what its owner shows.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True, trust_remote_code=False

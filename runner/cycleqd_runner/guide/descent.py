@@ -102,7 +102,7 @@ def _backward(
 ) -> float:
     """Add a batch's gradient to ``learned`` and return its loss."""
     total = 0.0
-    for part in _parts(batch, batch_tokens):
+    for part in parts(batch, batch_tokens):
         overlay.follow(parametrise(learned))
         try:
             loss = answer_loss(lent, part.targets, part.weights)
@@ -138,15 +138,15 @@ def answer_loss(lent: Lent, targets: tuple[Target, ...], weights: tuple[float, .
     return (losses * torch.from_numpy(each).to(losses)).sum()
 
 
-def _parts(batch: Batch, batch_tokens: int) -> list[Batch]:
+def parts(batch: Batch, batch_tokens: int) -> list[Batch]:
     """Divide a batch into parts of similar lengths with at most ``batch_tokens`` tokens each (at least one target)."""
     order = sorted(range(len(batch.targets)), key=lambda i: len(batch.targets[i].tokens))
-    parts, used = list[list[int]](), 0
+    groups, used = list[list[int]](), 0
     for i in order:
         length = len(batch.targets[i].tokens)
-        if not parts or used + length > batch_tokens:
-            parts.append([])
+        if not groups or used + length > batch_tokens:
+            groups.append([])
             used = 0
-        parts[-1].append(i)
+        groups[-1].append(i)
         used += length
-    return [Batch(tuple(batch.targets[i] for i in part), tuple(batch.weights[i] for i in part)) for part in parts]
+    return [Batch(tuple(batch.targets[i] for i in part), tuple(batch.weights[i] for i in part)) for part in groups]

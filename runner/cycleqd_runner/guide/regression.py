@@ -33,6 +33,8 @@ def observe(lent: Lent, overlay: Overlay, targets: Sequence[Target], batch_token
     """Return what the lent model's layers see of the targets, in the directions of their matrices."""
     sums: list[Tensor | None] = [None] * len(overlay.modules)
     sequences = sorted(target.tokens for target in targets)
+    if not sequences:  # an expert that answered nothing rightly
+        return sums
     device = next(lent.model.parameters()).device
     tokens = 0
     with torch.no_grad(), _watching(overlay, partial(_add, sums, overlay)):

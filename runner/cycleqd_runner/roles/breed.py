@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from cycleqd import keys
 from cycleqd.cycle import child_id
@@ -31,12 +31,12 @@ POLL_SECONDS = 0.2
 """How often a strict run looks whether the results it waits for have come; a LIST costs far less than a child."""
 
 
-async def breed(session: Session, ids: Sequence[int], sandbox: Sandbox) -> bool:
+async def breed(session: Session, ids: Iterable[int], sandbox: Sandbox) -> bool:
     """Breed and score the children with these ids; those that have a result are skipped.
 
     Args:
         session: of this worker.
-        ids: ascending.
+        ids: ascending; the next one is asked for when the one before has its result.
         sandbox: for model-written code.
 
     Returns:

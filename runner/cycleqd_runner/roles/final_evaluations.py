@@ -1,4 +1,4 @@
-"""Evaluations that finalize makes, kept in the store under the digest of the genome: nothing is asked twice."""
+"""Evaluations of models that are no individuals, kept in the store under their digest: nothing is asked twice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cycleqd import keys
 from cycleqd.errors import MissingObject, Unscored
 from cycleqd.genome import Genome
 from cycleqd.records import Record, Split, TaskEvaluation
-from cycleqd_runner.assess import assess
+from cycleqd_runner.assess import Weights, assess
 from cycleqd_runner.report.costs import FinalUsage
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
@@ -16,7 +16,7 @@ from cycleqd_runner.session import Session
 
 
 class FinalEvaluation(Record):
-    """One genome on one split."""
+    """One model on one split."""
 
     name: str
     """Of the candidate or model that was evaluated first with this genome; for people."""
@@ -31,6 +31,12 @@ class FinalEvaluation(Record):
     def mean(self) -> float:
         """Mean over the tasks, in [0, 1]."""
         return sum(evaluation.score for evaluation in self.evaluations) / len(self.evaluations)
+
+    @property
+    def tokens(self) -> int:
+        """Read and written, over all items."""
+        outcomes = (outcome for evaluation in self.evaluations for outcome in evaluation.outcomes)
+        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,15 @@ class FinalEvaluations:
             evaluations=len(own),
         )
 
-    async def on(self, split: Split, name: str, genome: Genome) -> FinalEvaluation:
-        """Return the evaluation of ``genome`` on ``split``.
+    async def on(self, split: Split, name: str, model: Genome | Weights) -> FinalEvaluation:
+        """Return the evaluation of ``model`` on ``split``.
 
         Raises:
             Unscored: items could not be scored; a mean without them would compare unlike things.
         """
-        key = keys.final_evaluation(genome.digest, split)
+        key = keys.final_evaluation(model.digest, split)
         if key not in self.found:
-            self.found[key] = await self._remember(key) or await self._ask(key, split, name, genome)
+            self.found[key] = await self._remember(key) or await self._ask(key, split, name, model)
         return self.found[key]
 
     async def _remember(self, key: str) -> FinalEvaluation | None:
@@ -77,8 +83,8 @@ class FinalEvaluations:
         except MissingObject:
             return None
 
-    async def _ask(self, key: str, split: Split, name: str, genome: Genome) -> FinalEvaluation:
-        assessment = await assess(self.session, genome, split, self.sandbox)
+    async def _ask(self, key: str, split: Split, name: str, model: Genome | Weights) -> FinalEvaluation:
+        assessment = await assess(self.session, model, split, self.sandbox)
         for evaluation in assessment.evaluations:
             if evaluation.unscored:
                 raise Unscored(f"{name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")

@@ -31,7 +31,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     session.log.refresh()
     scoring = FinalEvaluations(session, sandbox)
     genomes = CandidateGenomes(session)
-    candidates, chosen = await _choose(session, scoring, genomes)
+    candidates, chosen = await choose(session, scoring, genomes)
     models = {"base": session.nothing}
     models |= {expert.name: session.genome_of(k) for k, expert in enumerate(session.spec.experts)}
     models |= {"average": average(session.n_experts).genome(session.genome_of)}
@@ -49,7 +49,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     await patiently(publish, session.store, report)
 
 
-async def _choose(
+async def choose(
     session: Session, scoring: FinalEvaluations, genomes: CandidateGenomes
 ) -> tuple[tuple[Candidate, ...], Blend]:
     """Return all candidates with their validation scores, and the best one."""

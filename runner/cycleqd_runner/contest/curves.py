@@ -1,0 +1,101 @@
+"""Pictures of a comparison: how the searches went, and where the methods ended. Pure functions of the standings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cycleqd_runner.contest.standings import Row, Standings
+from cycleqd_runner.contest.trials import Point
+from cycleqd_runner.report.formats import token_unit
+
+DOTS_PER_INCH = 130
+STEPS = 300
+"""Places along the axis at which the mean over seeds is drawn."""
+
+Spent = Callable[[Point], float]
+"""Returns how far along the axis a point is."""
+
+
+def pictures(found: Standings) -> dict[str, bytes]:
+    """Return the PNG files by name; none before the first trial."""
+    if not found.rows:
+        return {}
+    drawn = {"tests.png": _png(tests_figure(found))}
+    if any(row.curves for row in found.rows):
+        drawn["searches.png"] = _png(searches_figure(found))
+    return drawn
+
+
+def searches_figure(found: Standings) -> Figure:
+    """Return the best mean search score so far against tokens and against evaluations; stars are test scores."""
+    figure = Figure(figsize=(12.0, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    rows = [row for row in found.rows if row.curves]
+    size, unit = token_unit(round(max(row.tokens for row in rows)))
+    units: list[tuple[str, Spent, Callable[[Row], float]]] = [
+        (unit, lambda point: point.tokens / size, lambda row: row.tokens / size),
+        ("evaluations", lambda point: point.evaluations, lambda row: row.evaluations),
+    ]
+    for axes, (label, spent, total) in zip(panels, units, strict=True):
+        for row, colour in zip(rows, _colours(len(rows)), strict=True):
+            places, best = mean_curve(row.curves, spent)
+            axes.plot(places, 100 * best, color=colour, label=row.method, drawstyle="steps-post")
+            axes.plot(total(row), 100 * row.mean.mean, "*", color=colour, markersize=11, markeredgecolor="black")
+        axes.set_xlabel(label)
+        _tidy(axes)
+    panels[0].set_ylabel("best search score so far, % (star: test)")
+    panels[1].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def mean_curve(
+    curves: Mapping[int, Sequence[Point]], spent: Spent
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return places along the axis and the mean over seeds there, from where all seeds have begun to the last end.
+
+    A seed that has ended keeps its last score.
+    """
+    steps = [([spent(point) for point in curve], [point.best for point in curve]) for curve in curves.values()]
+    first, last = max(places[0] for places, _ in steps), max(places[-1] for places, _ in steps)
+    ends = [place for places, _ in steps for place in places if place >= first]
+    grid = np.unique([*np.linspace(first, last, STEPS), *ends])
+    values = [np.array(best)[np.searchsorted(places, grid, side="right") - 1] for places, best in steps]
+    return grid, np.mean(values, axis=0)
+
+
+def tests_figure(found: Standings) -> Figure:
+    """Return the mean test scores with their intervals, the best above."""
+    rows = sorted(found.rows, key=lambda row: row.mean.mean)
+    figure = Figure(figsize=(8.0, 0.32 * len(rows) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        is_reference = row.method == found.reference
+        colour = "#d1642a" if is_reference else "#3565c9" if row.limit else "#5f6b7a"
+        axes.plot([100 * row.mean.low, 100 * row.mean.high], [place, place], color=colour, linewidth=2)
+        axes.plot(100 * row.mean.mean, place, "o", color=colour)
+    axes.set_yticks(range(len(rows)), [row.method for row in rows], fontsize=9)
+    axes.set_xlabel("mean test score, % (orange: reference, grey: no search)")
+    _tidy(axes)
+    return figure
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(visible=True, color="#e3e6ea", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colours(count: int) -> list[tuple[float, float, float, float]]:
+    return [colormaps["tab20"](index % 20) for index in range(count)]
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()

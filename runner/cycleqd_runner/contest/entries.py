@@ -1,0 +1,138 @@
+"""A comparison that has been read: its manifest, who takes part, and the run that each of its methods is. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cycleqd.api import CycleQDRun
+from cycleqd.errors import BadManifest, near_misses
+from cycleqd.identity import immutable_part
+from cycleqd.manifest import load_manifest, parse_manifest, read_document, validated
+from cycleqd.placing import beside
+from cycleqd.store import ObjectStore, open_store
+from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A valid comparison.
+
+    Attributes:
+        name: of the comparison.
+        spec: what the user wants.
+        manifest: that all methods share.
+    """
+
+    name: str
+    spec: ContestSpec
+    manifest: CycleQDRun
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Names of those who take part without searching: the base model, each expert, the plain average."""
+        return ("base", *(expert.name for expert in self.manifest.spec.experts), "average")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all who take part, in the order of the tables."""
+        return (*self.fixed, *(method.name for method in self.spec.methods))
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where the records and tables lie."""
+        return open_store(self.spec.storage.uri)
+
+    def uri(self, seed: int, method: CycleQD | None) -> str:
+        """Return the storage of one method's run with one seed; without a method, of what all methods share."""
+        part = f"methods/{method.name}" if method else "shared"
+        return f"{self.spec.storage.uri.rstrip('/')}/seeds/{seed}/{part}"
+
+    def run(self, seed: int, method: CycleQD | None, children: int = 0) -> CycleQDRun:
+        """Return the run of one method with one seed; without a method the one that holds what is shared.
+
+        Raises:
+            BadManifest: what the method changes makes no valid run.
+        """
+        name = method.name if method else "shared"
+        whole = self.manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+        spec: dict[str, Any] = whole["spec"]
+        if method:
+            spec["search"] = changed(spec["search"], method.search)
+            spec["finalize"] = changed(spec["finalize"], method.finalize)
+        spec["search"] |= {"seed": seed, "children": children}
+        spec["storage"] |= {"uri": self.uri(seed, method)}
+        spec["desiredState"] = "Running"
+        whole["metadata"] = {"name": f"{self.name}-{name}-{seed}"}
+        return validated(CycleQDRun, whole, None, f"Method {name}")
+
+    def fingerprint(self, seed: int, method: Method | None) -> str:
+        """Return a digest of all that decides what a method reaches with a seed."""
+        parts = {
+            "run": immutable_part(self.run(seed, method if isinstance(method, CycleQD) else None).spec),
+            "method": method.model_dump(mode="json") if method else None,
+            "budget": self.spec.budget.model_dump(mode="json") if method else None,
+            "finalists": self.spec.finalists if method and not isinstance(method, CycleQD) else None,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def changed(old: Mapping[str, Any], differences: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object of a manifest with some fields replaced, also inside of its objects."""
+    new = dict(old)
+    for field, value in differences.items():
+        before = old.get(field)
+        if isinstance(before, dict) and isinstance(value, dict) and value.get("type") in (None, before.get("type")):
+            new[field] = changed(before, value)
+        else:
+            new[field] = value
+    return new
+
+
+def is_contest(path: Path) -> bool:
+    """Return whether a file says of itself that it is a comparison. Raises BadManifest if it cannot be read."""
+    return read_document(path, f"{KIND} or CycleQDRun").get("kind") == KIND
+
+
+def load_contest(path: Path, *, here: bool = True) -> Contest:
+    """Read and validate the file of a comparison.
+
+    Args:
+        path: of the file.
+        here: relative URIs in it and in its manifest become absolute, each from its own folder; otherwise they stay
+            as they are, for another place.
+
+    Raises:
+        BadManifest: the file, its manifest, or what one of its methods changes in it is not valid.
+    """
+    origin = f"The comparison {path}"
+    document = read_document(path, KIND)
+    file = validated(ContestFile, document, beside(path.parent), origin)
+    manifest = load_manifest(Path(file.spec.manifest))
+    if not here:
+        file = validated(ContestFile, document, None, origin)
+        manifest = parse_manifest(read_document((path.parent / file.spec.manifest), "CycleQDRun"))
+    contest = Contest(file.metadata.name, file.spec, manifest)
+    _check(contest, origin)
+    return contest
+
+
+def _check(contest: Contest, origin: str) -> None:
+    """Refuse names that do not fit together, and methods that make no valid run."""
+    names = contest.names
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise BadManifest(
+            f"{origin}: the name {twice[0]} is used twice (base, average and the experts take part anyway): "
+            "give each method its own name."
+        )
+    if contest.spec.reference not in names:
+        hint = near_misses(contest.spec.reference, names)
+        raise BadManifest(f"{origin}: spec.reference is {contest.spec.reference}, who does not take part{hint}.")
+    for method in contest.spec.methods:
+        if isinstance(method, CycleQD):
+            contest.run(max(contest.spec.seeds), method)

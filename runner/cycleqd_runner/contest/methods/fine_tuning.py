@@ -1,0 +1,113 @@
+"""Fine-tuning in place of merging: a fresh LoRA adapter of the base model, trained on the same transcripts (peft).
+
+Its weights leave the span of the experts' directions. It is trained inside the engine's model, which is afterwards what
+it was before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraModel
+from torch import Tensor, nn
+
+from cycleqd.errors import UnsupportedHere
+from cycleqd.rng import generator
+from cycleqd_runner.assess import Weights
+from cycleqd_runner.contest.arena import Arena
+from cycleqd_runner.contest.methods.contract import Candidate, Proposals
+from cycleqd_runner.contest.methods.gradients import label, laws, schooling
+from cycleqd_runner.contest.spec import Lora
+from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.guide.descent import Law, answer_loss, parts
+from cycleqd_runner.guide.targets import Draw, batches
+
+Factors = dict[str, tuple[Tensor, Tensor]]
+"""(m, r) and (r, n) by parameter name, float32: ``W = W0 + left @ right``."""
+
+
+def lora(arena: Arena, method: Lora) -> Proposals:
+    """Propose adapters of the linear layers that the experts change; every pair of steps and learning rate."""
+    for law in laws(method):
+        training, _ = schooling(arena, method, law)
+        yield Candidate(label(law), lambda law=law: _trained(arena, method, law), training)  # type: ignore[misc]
+
+
+def _trained(arena: Arena, method: Lora, law: Law) -> Weights:
+    session = arena.session
+    _, rng = schooling(arena, method, law)
+    draw = batches(arena.targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    names = [matrix.name for matrix in session.layout.matrices]
+    session.engine.load(session.materialiser.tensors(session.nothing, changed_only=True))
+    # peft draws from the global generator; what it draws is ours, and what others draw stays as it was.
+    with torch.random.fork_rng():
+        torch.manual_seed(int(generator(arena.seed, -1, f"contest/{method.name}/adapter").integers(2**63)))
+        factors = session.engine.lend(lambda lent: train(lent, names, method.rank, draw, law))
+    digest = hashlib.sha256(f"lora/{arena.seed}/{method.model_dump_json()}/{law}".encode()).hexdigest()
+    return Weights(digest, lambda: merged(arena, factors))
+
+
+def merged(arena: Arena, factors: Factors) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that an expert changes: the base's, plus the adapter where it has one."""
+    for name, start in arena.session.materialiser.tensors(
+        arena.session.nothing, dtype=torch.float32, changed_only=True
+    ):
+        if name in factors:
+            left, right = (factor.to(start.device) for factor in factors[name])
+            yield name, start + left @ right
+        else:
+            yield name, start
+
+
+def train(lent: Lent, names: list[str], rank: int, draw: Draw, law: Law) -> Factors:
+    """Return the factors of an adapter after Adam steps whose rate falls to zero along half a cosine.
+
+    Args:
+        lent: a model with the base's weights; it has them again afterwards.
+        names: of the parameters that may be adapted; those that are no linear layer's are left alone.
+        rank: of the adapter; its alpha is twice the rank.
+        draw: the batch of each step.
+        law: how steps are taken.
+
+    Raises:
+        UnsupportedHere: none of the parameters belongs to a linear layer, or the memory does not suffice.
+    """
+    model: Any = lent.model
+    linear = [name.removesuffix(".weight") for name in names]
+    linear = [name for name, module in model.named_modules() if name in set(linear) and isinstance(module, nn.Linear)]
+    if not linear:
+        raise UnsupportedHere("The experts change no linear layer, so there is nothing to adapt: leave out Lora.")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
+    tuner: Any = LoraModel(model, config, "fresh")
+    try:
+        learned = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
+        _descend(lent, learned, draw, law)
+        return {f"{name}.weight": _factors(model.get_submodule(name)) for name in linear}
+    finally:
+        tuner.unload()
+
+
+def _descend(lent: Lent, learned: list[Tensor], draw: Draw, law: Law) -> None:
+    optimiser = torch.optim.Adam(learned, lr=law.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / law.steps)) / 2)
+    for step in range(law.steps):
+        optimiser.zero_grad()
+        for part in parts(draw(step), law.batch_tokens):
+            try:
+                answer_loss(lent, part.targets, part.weights).backward()  # type: ignore[no-untyped-call]
+            except torch.OutOfMemoryError as error:
+                raise UnsupportedHere(
+                    "The memory does not suffice to fine-tune the model: leave out the method Lora."
+                ) from error
+        optimiser.step()
+        schedule.step()
+
+
+def _factors(layer: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - peft is untyped
+    left, right = layer.lora_B["fresh"].weight, layer.lora_A["fresh"].weight
+    return left.detach().float() * layer.scaling["fresh"], right.detach().float()

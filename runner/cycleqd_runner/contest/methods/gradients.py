@@ -1,0 +1,113 @@
+"""Methods that learn from what the experts answered rightly to search items, by the gradient of its cross-entropy.
+
+Training is counted token by token, each pass forward and backward; what it will take is known before it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+import torch
+
+from cycleqd.genome import Genome, Layout
+from cycleqd.rng import generator
+from cycleqd_runner.contest.arena import Arena
+from cycleqd_runner.contest.methods.contract import Candidate, Proposals
+from cycleqd_runner.contest.spec import Gradient, Guided, LayerWise, RegMean
+from cycleqd_runner.guide.descent import Law, Parametrise
+from cycleqd_runner.guide.targets import batches
+
+
+def reg_mean(arena: Arena, method: RegMean) -> Proposals:  # noqa: ARG001 - there is nothing to set
+    """Propose the closed-form merge of linear layers within the experts' directions (Jin et al., ICLR 2023)."""
+    passed = sum(len(target.tokens) for target in arena.targets)
+    yield Candidate("regression", lambda: arena.guide.regression(arena.lessons), passed)
+
+
+def guided(arena: Arena, method: Guided) -> Proposals:
+    """Propose what gradient steps make of one start, without any archive; every pair of steps and learning rate."""
+    passed = 0
+    if method.start == "Regression":
+        start = arena.guide.regression(arena.lessons)
+        passed = sum(len(target.tokens) for target in arena.targets)
+    else:
+        start = arena.blend([method.gain] * arena.n_experts)
+    for law in laws(method):
+        yield _candidate(arena, method, start, torch.from_numpy(start.values), law, passed=passed)
+        passed = 0  # the start is made once
+
+
+def layer_wise(arena: Arena, method: LayerWise) -> Proposals:
+    """Propose one coefficient per expert and matrix, as layer-wise AdaMerging (Yang et al., ICLR 2024) has them.
+
+    AdaMerging minimises the entropy of answers to unlabelled items; here it is the cross-entropy of right answers,
+    which is what all methods of this module are given.
+    """
+    layout = arena.session.layout
+    experts = torch.from_numpy(np.stack([expert.values for expert in arena.experts]))
+    where = torch.from_numpy(matrix_of(layout))
+
+    def parametrise(coefficients: torch.Tensor) -> torch.Tensor:
+        own = coefficients.view(arena.n_experts, -1)[:, where.to(coefficients.device)]
+        return (own * experts.to(coefficients.device)).sum(0)
+
+    first = torch.full((arena.n_experts * len(layout.matrices),), method.coefficient)
+    start = arena.blend([method.coefficient] * arena.n_experts)
+    for law in laws(method):
+        yield _candidate(arena, method, start, first, law, parametrise)
+
+
+def matrix_of(layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return (layout.size,) the position of the matrix that each number of a genome belongs to."""
+    where = np.zeros(layout.size, np.int64)
+    for index in range(len(layout.matrices)):
+        if layout.form == "Core":
+            where[layout.core_of(index)] = index
+        else:
+            for expert in range(len(layout.experts)):
+                where[layout.gains_of(expert, index)] = index
+    return where
+
+
+def laws(method: Gradient) -> Iterator[Law]:
+    """Yield every pair of steps and learning rate, in the order of the file."""
+    for steps, rate in product(method.steps, method.learning_rates):
+        yield Law(steps, rate)
+
+
+def _candidate(
+    arena: Arena,
+    method: Gradient,
+    ground: Genome,
+    first: torch.Tensor,
+    law: Law,
+    parametrise: Parametrise = lambda numbers: numbers,
+    *,
+    passed: int = 0,
+) -> Candidate:
+    """Return the candidate that ``law`` makes of ``first``; ``passed`` tokens were trained on before."""
+    shares = [1.0] * arena.n_experts
+    training, rng = schooling(arena, method, law)
+
+    def make() -> Genome:
+        done = arena.guide.descend(ground, first, arena.lessons, shares, law, method.batch_items, rng(), parametrise)
+        return done.genome(ground)
+
+    return Candidate(label(law), make, passed + training)
+
+
+def schooling(arena: Arena, method: Gradient, law: Law) -> tuple[int, Callable[[], np.random.Generator]]:
+    """Return the tokens that training will pass forward and backward, and what makes the generator of its batches."""
+
+    def rng() -> np.random.Generator:
+        return generator(arena.seed, -1, f"contest/{method.name}/{law.steps}/{law.learning_rate}")
+
+    draw = batches(arena.targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    return sum(len(target.tokens) for step in range(law.steps) for target in draw(step).targets), rng
+
+
+def label(law: Law) -> str:
+    """Return what a candidate of this law is called."""
+    return f"{law.steps} steps, rate {law.learning_rate:g}"

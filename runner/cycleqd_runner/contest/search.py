@@ -1,0 +1,235 @@
+"""How a method's final model comes about: two ways to the same kind of outcome.
+
+A proposer's models are scored on the search split while the budget lasts, and the best few on the validation split. A
+CycleQD method is a run: the roles breed its children while the budget lasts, and finalize chooses. Neither ever sees
+the test split.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from cycleqd import keys
+from cycleqd.api.run import Finalize
+from cycleqd.errors import BadManifest
+from cycleqd.final import aggregate
+from cycleqd.genome import Genome
+from cycleqd.identity import claim
+from cycleqd.records import read_result
+from cycleqd.store import ObjectStore, open_store
+from cycleqd_runner.assess import Weights
+from cycleqd_runner.contest.arena import Arena
+from cycleqd_runner.contest.meter import Meter
+from cycleqd_runner.contest.methods import METHODS, TAUGHT, Candidate, Proposals
+from cycleqd_runner.contest.spec import CycleQD, Method
+from cycleqd_runner.contest.trials import Point
+from cycleqd_runner.roles.breed import breed
+from cycleqd_runner.roles.candidates import CandidateGenomes
+from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.roles.finalize import choose
+from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.session import Session
+
+Tell = Callable[[Point], None]
+"""Is called after each evaluation."""
+
+
+@dataclass
+class Progress:
+    """What a method has spent and reached; tells about every step.
+
+    Attributes:
+        meter: what it has spent.
+        tell: who wants to know.
+        curve: all steps so far.
+    """
+
+    meter: Meter
+    tell: Tell
+    curve: list[Point] = field(default_factory=list)
+
+    def evaluated(self, tokens: int, score: float, count: int = 1) -> None:
+        """Note evaluations on the search split, the best of which had this mean score."""
+        self.meter.evaluated(tokens, count)
+        best = max(score, self.curve[-1].best) if self.curve else score
+        spent = self.meter.search + self.meter.training
+        self.curve.append(Point(tokens=spent, evaluations=self.meter.evaluations, best=best))
+        self.tell(self.curve[-1])
+
+
+@dataclass(frozen=True)
+class Final:
+    """The model that a method ends with.
+
+    Attributes:
+        label: for people.
+        model: its genome, or its weights.
+        scoring: what can evaluate it.
+        validation: its evaluation on the validation split; None if nothing was chosen.
+    """
+
+    label: str
+    model: Genome | Weights
+    scoring: FinalEvaluations
+    validation: FinalEvaluation | None = None
+
+
+async def search(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
+    """Let a method spend its budget.
+
+    Raises:
+        BadManifest: the budget is too small for a single model.
+    """
+    return await (_bred(arena, method, tell) if isinstance(method, CycleQD) else _proposed(arena, method, tell))
+
+
+def budget_tokens(arena: Arena, method: Method) -> int:
+    """Return the tokens that a method may spend with the arena's seed."""
+    budget = arena.contest.spec.budget
+    whole = budget.tokens if budget.tokens is not None else arena.evaluation_tokens * (budget.children or 0)
+    return int(whole * method.share)
+
+
+def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progress:
+    reserve = finalists * arena.validation_tokens
+    return Progress(Meter(budget_tokens(arena, method), reserve, arena.evaluation_tokens), tell)
+
+
+async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
+    finalists = arena.contest.spec.finalists
+    progress = _progress(arena, method, finalists, tell)
+    if method.type in TAUGHT:
+        progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
+    proposals = METHODS[method.type](arena, method)
+    tried: list[tuple[float, Final]] = []
+    candidate = next(proposals, None)
+    while candidate is not None and progress.meter.affords(candidate.training):
+        model = await asyncio.to_thread(candidate.make)
+        progress.meter.training += candidate.training
+        found = await arena.scoring.on("search", candidate.label, model)
+        progress.evaluated(found.tokens, found.mean)
+        tried.append((found.mean, Final(candidate.label, model, arena.scoring)))
+        candidate = _next(proposals, found)
+    proposals.close()
+    _refuse_nothing(method, bool(tried), progress.meter)
+    best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
+    return await chosen(list(best.values())[-finalists:], progress.meter), progress
+
+
+def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
+    """Tell the proposer how its candidate did, and return its next one."""
+    try:
+        return proposals.send(np.array([evaluation.score for evaluation in found.evaluations], np.float64))
+    except StopIteration:
+        return None
+
+
+async def chosen(finalists: list[Final], meter: Meter) -> Final:
+    """Return the finalist that is best on the validation split; among equals the last one."""
+    found = [
+        replace(one, validation=await one.scoring.on("validation", one.label, one.model)) for one in reversed(finalists)
+    ]
+    meter.validation += sum(one.validation.tokens for one in found if one.validation)
+    return max(found, key=lambda one: one.validation.mean if one.validation else 0.0)
+
+
+async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
+    session = await asyncio.to_thread(_open_run, arena, method)
+    progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell)
+    progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
+    await breed(session, _affordable(session, progress), arena.sandbox)
+    children = progress.meter.evaluations - arena.n_experts
+    _refuse_nothing(method, children > 0, progress.meter)
+    claim(session.store, arena.contest.run(arena.seed, method, children))
+    await patiently(session.log.refresh)
+    return await _concluded(session, method, arena.sandbox, progress.meter), progress
+
+
+def _most_tried(method: CycleQD, settings: Finalize) -> int:
+    """Return how many candidates finalize scores on the validation split at most."""
+    if method.final == "Aggregate":
+        return 0
+    polished = 3 if settings.polish_steps else 0
+    return 2 + settings.candidates + settings.greedy_steps + polished
+
+
+async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter: Meter) -> Final:
+    """Return a run's final model: the paper's aggregate, or what finalize chooses on the validation split."""
+    scoring, genomes = FinalEvaluations(session, sandbox), CandidateGenomes(session)
+    if method.final == "Aggregate":
+        blend = aggregate(session.population())
+        return Final(blend.name, genomes.of(blend), scoring)
+    _, blend = await choose(session, scoring, genomes)
+    meter.validation += scoring.usage.prompt_tokens + scoring.usage.answer_tokens
+    meter.training += sum(genomes.training_tokens.values())
+    genome = genomes.of(blend)
+    return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))
+
+
+def _affordable(session: Session, progress: Progress) -> Iterator[int]:
+    """Yield the ids of children for as long as the budget lasts; a child's result is counted before the next one.
+
+    Children that have been bred already are counted, even if a cluster went beyond the budget.
+    """
+    meter, doubts = progress.meter, set[str]()
+    for individual in count(session.n_experts):
+        key = keys.result(individual)
+        if not session.store.exists(key):
+            children = individual - session.n_experts
+            if not meter.affords(training=meter.training / children if children else 0.0):
+                return
+            yield individual
+        result = read_result(session.store.get(key), key)
+        meter.training += result.training_tokens
+        meter.search += _repeated(session, doubts)
+        progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if result.complete else 0.0)
+
+
+def _repeated(session: Session, counted: set[str]) -> int:
+    """Return the tokens of second evaluations (``search.noise``) that were not counted yet, and note that they are."""
+    session.log.refresh()
+    fresh = {key: entry for key, entry in session.log.entries.items() if entry.evaluation and key not in counted}
+    counted |= fresh.keys()
+    return sum(entry.prompt_tokens + entry.answer_tokens for entry in fresh.values())
+
+
+def _open_run(arena: Arena, method: CycleQD) -> Session:
+    """Return a session of the method's run, which has the experts' results and factors, and the arena's engine."""
+    run = arena.contest.run(arena.seed, method, int(budget_tokens(arena, method) / arena.evaluation_tokens))
+    store = open_store(run.spec.storage.uri)
+    claim(store, run)
+    shared = arena.session
+    for k, name in enumerate(arena.names):
+        own = [*shared.store.list(f"{keys.basis(name)}/"), keys.transcripts(k), keys.result(k)]
+        _copy(shared.store, store, sorted(own, key=lambda key: key == keys.basis_manifest(name)))
+    session = Session(store)
+    session.engine, session.base = shared.engine, shared.base
+    if session.layout.digest == shared.layout.digest:
+        session.materialiser = shared.materialiser
+    session.log.refresh()
+    return session
+
+
+def _copy(source: ObjectStore, target: ObjectStore, wanted: list[str]) -> None:
+    """Copy the objects that are missing, in order, through this machine."""
+    with TemporaryDirectory(prefix="cycleqd-shared-") as folder:
+        for key in wanted:
+            if not target.exists(key):
+                source.download(key, Path(folder) / "object")
+                target.upload(Path(folder) / "object", key)
+
+
+def _refuse_nothing(method: Method, is_something: bool, meter: Meter) -> None:
+    if not is_something:
+        raise BadManifest(
+            f"The budget of {method.name} is {meter.limit:,} tokens, of which {meter.reserve:,.0f} are kept for the "
+            f"choice on validation: an evaluation of {meter.typical:,.0f} does not fit, so raise spec.budget."
+        )

@@ -1,0 +1,139 @@
+"""The file of a comparison: what it means, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cycleqd.errors import BadManifest
+from cycleqd_runner.contest.entries import changed, is_contest, load_contest
+from cycleqd_runner.contest.spec import CycleQD
+from tests.cli.support import document, write
+from tests.runner.contest.support import METHODS, write_contest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a manifest of three experts."""
+    write(tmp_path / "tiny.yaml", document(tmp_path))
+    return tmp_path
+
+
+def test_relative_paths_start_from_their_own_files(folder: Path) -> None:
+    contest = load_contest(write_contest(folder))
+    assert contest.manifest.spec.base_model.uri == str(folder / "base")
+    assert contest.uri(1, None) == str(folder / "comparison/seeds/1/shared")
+    assert contest.names[:5] == ("base", "sql-expert", "shell-expert", "python-expert", "average")
+
+
+def test_a_method_is_a_run_of_the_manifest_with_differences(folder: Path) -> None:
+    search = {"mutation": {"maxScale": 0.1}, "sampling": {"type": "Random"}, "cycle": "Fixed"}
+    methods = [*METHODS, {"name": "other", "type": "CycleQD", "search": search, "finalize": {"candidates": 1}}]
+    contest = load_contest(write_contest(folder, methods))
+    (other,) = (method for method in contest.spec.methods if method.name == "other")
+    assert isinstance(other, CycleQD)
+    run, shared = contest.run(7, other, 45), contest.run(7, None)
+    assert run.metadata.name == "tiny-other-7"
+    assert run.spec.storage.uri == str(folder / "comparison/seeds/7/methods/other")
+    assert (run.spec.search.seed, run.spec.search.children, run.spec.search.cycle) == (7, 45, "Fixed")
+    assert run.spec.search.mutation == shared.spec.search.mutation.model_copy(update={"max_scale": 0.1})
+    assert run.spec.search.sampling.type == "Random"
+    assert (run.spec.finalize.candidates, run.spec.finalize.greedy_steps) == (1, 4)
+    assert shared.spec.search.sampling.type == "Elite"
+    assert (run.spec.experts, run.spec.tasks) == (shared.spec.experts, shared.spec.tasks)
+
+
+def test_fingerprints_tell_settings_apart(folder: Path) -> None:
+    one = load_contest(write_contest(folder))
+    richer = load_contest(write_contest(folder, budget={"children": 9}))
+    random, paper = one.spec.methods
+    assert one.fingerprint(0, random) == load_contest(write_contest(folder)).fingerprint(0, random)
+    assert len({one.fingerprint(seed, method) for seed in (0, 1) for method in (random, paper, None)}) == 6
+    assert one.fingerprint(0, random) != richer.fingerprint(0, random)
+    assert one.fingerprint(0, None) == richer.fingerprint(0, None), "who does not search has no budget"
+
+
+@pytest.mark.parametrize(
+    ("old", "differences", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"b": 3}, {"a": 1, "b": 3}),
+        ({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}, {"a": {"x": 1, "y": 3}}),
+        ({"a": {"type": "P", "x": 1}}, {"a": {"type": "P", "y": 3}}, {"a": {"type": "P", "x": 1, "y": 3}}),
+        ({"a": {"type": "P", "x": 1}}, {"a": {"type": "Q"}}, {"a": {"type": "Q"}}),
+        ({}, {"a": {"type": "Q"}}, {"a": {"type": "Q"}}),
+    ],
+    ids=["a value", "inside of an object", "an object of the same type", "another type", "a new field"],
+)
+def test_differences(old: dict[str, Any], differences: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = yaml.safe_load(yaml.safe_dump(old))
+    assert changed(old, differences) == expected
+    assert old == before
+
+
+RUN = {"name": "x", "type": "CycleQD"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "spec", "sentence"),
+    [
+        pytest.param([{"name": "x", "type": "Cmaes"}], {}, r"type is 'Cmaes', .* \(did you mean CmaEs", id="type"),
+        pytest.param([{"name": "x"}], {}, r"spec\.methods\[0\]\.type is missing", id="no type"),
+        pytest.param(
+            [{"name": "x", "type": "CmaEs", "sigmas": 1}], {}, r"unknown field spec\.methods\[0\]\.sigmas", id="field"
+        ),
+        pytest.param([*METHODS, METHODS[0]], {}, "the name random is used twice", id="a name twice"),
+        pytest.param([{"name": "base", "type": "CmaEs"}], {}, "the name base is used twice", id="a name that is taken"),
+        pytest.param([{"name": "a" * 25, "type": "CmaEs"}], {}, "at most 24 characters", id="a long name"),
+        pytest.param([], {}, r"spec\.methods has 0 entries, expected at least 1", id="no methods"),
+        pytest.param(METHODS, {"reference": "papre"}, r"does not take part \(did you mean paper", id="reference"),
+        pytest.param(METHODS, {"seeds": []}, r"spec\.seeds has 0 entries", id="no seeds"),
+        pytest.param(METHODS, {"seeds": [1, 1]}, "a seed is named twice", id="a seed twice"),
+        pytest.param(METHODS, {"budget": {}}, "either children or tokens", id="no budget"),
+        pytest.param(METHODS, {"budget": {"children": 1, "tokens": 9}}, "got both or none", id="two budgets"),
+        pytest.param(METHODS, {"budget": {"children": 0}}, r"spec\.budget\.children: .* got 0", id="nothing to spend"),
+        pytest.param(METHODS, {"manifest": "none.yaml"}, r"none\.yaml cannot be read", id="no manifest"),
+        pytest.param([{**RUN, "search": {"seed": 1}}], {}, r"search\.seed is the comparison's", id="own seed"),
+        pytest.param([{**RUN, "search": {"children": 1}}], {}, r"search\.children is what the budget", id="children"),
+        pytest.param([{**RUN, "search": {"basis": {}}}], {}, r"search\.basis is shared", id="own basis"),
+        pytest.param(
+            [*METHODS, {**RUN, "search": {"mutaton": {}}}],
+            {},
+            r"Method x: unknown field spec\.search\.mutaton \(did you mean mutation",
+            id="an unknown difference",
+        ),
+        pytest.param(
+            [*METHODS, {**RUN, "finalize": {"candidates": -1}}],
+            {},
+            r"Method x: spec\.finalize\.candidates: .* got -1",
+            id="a bad difference",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(
+    folder: Path, methods: list[dict[str, Any]], spec: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(BadManifest, match=sentence) as told:
+        load_contest(write_contest(folder, methods, **spec))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param("kind: [", "is not YAML in line", id="no YAML"),
+        pytest.param("", "holds 0 documents, expected one Comparison", id="empty"),
+        pytest.param("kind: Comparison", "apiVersion is missing", id="nothing in it"),
+    ],
+)
+def test_a_file_that_is_none(folder: Path, text: str, sentence: str) -> None:
+    (folder / "bad.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(BadManifest, match=sentence):
+        load_contest(folder / "bad.yaml")
+
+
+def test_a_comparison_is_told_from_a_manifest(folder: Path) -> None:
+    assert is_contest(write_contest(folder))
+    assert not is_contest(folder / "tiny.yaml")

@@ -1,0 +1,285 @@
+"""Whole comparisons on tiny models: what they measure, what methods may spend, and what becomes of killed ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cycleqd import keys
+from cycleqd.errors import BadManifest, RunMismatch
+from cycleqd.store import FolderStore
+from cycleqd_runner.contest import arena
+from cycleqd_runner.contest.entries import load_contest
+from cycleqd_runner.contest.play import play
+from cycleqd_runner.contest.publish import current
+from cycleqd_runner.contest.trials import Point, Trial
+from cycleqd_runner.roles.final_evaluations import FinalEvaluation
+from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
+
+FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
+STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
+GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
+PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora")
+LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "ours")
+METHODS: list[dict[str, Any]] = [
+    {"name": "random", "type": "RandomSearch"},
+    {"name": "cma-es", "type": "CmaEs", "population": 4},
+    {"name": "ties", "type": "Ties"},
+    {"name": "reg-mean", "type": "RegMean"},
+    {"name": "guided", "type": "Guided", **STEPS},
+    {"name": "layer-wise", "type": "LayerWise", **STEPS},
+    {"name": "lora", "type": "Lora", **STEPS},
+    {"name": "paper", "type": "CycleQD"},
+    {"name": "ours", "type": "CycleQD", "search": GUIDED},
+    {
+        "name": "fixed",
+        "type": "CycleQD",
+        "final": "Aggregate",
+        "search": {"cycle": "Fixed", "mutation": {"type": "None"}},
+    },
+    {"name": "child-basis", "type": "CycleQD", "search": {"mutation": {"basis": "Child"}}},
+    {"name": "racing", "type": "CycleQD", "search": {"racing": {"enabled": True, "threshold": 1.0, "minItems": 1}}},
+]
+FIXED = ("base", "a", "b", "average")
+NAMES = (*FIXED, *(method["name"] for method in METHODS))
+FEW = [METHODS[0], METHODS[4], METHODS[7]]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "open_sandbox", open_quick_sandbox)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models and the manifest of a run."""
+    folder = tmp_path_factory.mktemp("models")
+    tiny_models(folder)
+    return folder
+
+
+def contest_in(models: Path, folder: Path, methods: list[dict[str, Any]] | None = None, **spec: Any) -> Path:
+    """Write a comparison of the models whose storage is below ``folder``."""
+    manifest, storage = str(models / "tiny.yaml"), {"uri": str(folder / "comparison")}
+    return write_contest(folder, methods or METHODS, manifest=manifest, storage=storage, **spec)
+
+
+def compete(file: Path, notes: Notes | None = None) -> Notes:
+    notes = notes or Notes()
+    asyncio.run(play(load_contest(file), notes))
+    return notes
+
+
+def trials_in(folder: Path) -> dict[str, Trial]:
+    found = FolderStore(folder / "comparison")
+    return {key: Trial.model_validate_json(found.get(key)) for key in found.list("trials/")}
+
+
+@pytest.fixture(scope="module")
+def played(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished comparison of all methods."""
+    folder = tmp_path_factory.mktemp("played")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arena, "open_sandbox", open_quick_sandbox)
+        compete(contest_in(models, folder))
+    return folder
+
+
+def test_every_method_ends_with_a_test_of_the_same_items(played: Path) -> None:
+    trials = trials_in(played)
+    assert set(trials) == {f"trials/{name}/{seed}.json" for name in NAMES for seed in (0, 1)}
+    for seed in (0, 1):
+        asked = {
+            tuple((evaluation.task, outcome.item) for evaluation in one.test for outcome in evaluation.outcomes)
+            for one in trials.values()
+            if one.seed == seed
+        }
+        assert len(asked) == 1, "the methods of one seed are tested on the same items, in the same order"
+    splits = [json.loads(FolderStore(played / f"comparison/seeds/{seed}/shared").get(keys.SPLITS)) for seed in (0, 1)]
+    assert splits[0] != splits[1]
+    tested = {outcome.item for one in trials.values() for e in one.test for outcome in e.outcomes if one.seed == 0}
+    assert tested == {item for split in splits[0].values() for item in split["test"]}
+
+
+def test_budgets_are_kept_and_used(played: Path) -> None:
+    """Answers have at most 4 tokens, so no evaluation takes much more than the mean."""
+    for key, one in trials_in(played).items():
+        spending = one.spending
+        if one.method in FIXED:
+            assert spending.tokens == spending.limit == 0
+            continue
+        assert 0 < spending.tokens <= 1.05 * spending.limit, key
+        assert (spending.validation > 0) == (one.method != "fixed"), key
+        assert (spending.training > 0) == (one.method in LEARNING), key
+        if one.method not in {"ties", "reg-mean", "guided", "layer-wise", "lora"}:  # which end with their grid
+            assert spending.tokens >= 0.8 * spending.limit, key
+        assert one.curve[-1].evaluations == spending.evaluations
+        assert one.curve[-1].tokens == spending.search + spending.training
+
+
+def test_what_is_spent_is_what_the_evaluations_say(played: Path) -> None:
+    """Random search never meets a model of another method, so that the shared evaluations can be told apart."""
+    own = trials_in(played)["trials/paper/0.json"]
+    run = FolderStore(played / "comparison/seeds/0/methods/paper")
+    results = [json.loads(run.get(key)) for key in run.list(keys.RESULTS)]
+    outcomes = [outcome for result in results for task in result["evaluations"] for outcome in task["outcomes"]]
+    assert own.spending.search == sum(one["prompt_tokens"] + one["answer_tokens"] for one in outcomes)
+    assert own.spending.evaluations == len(results)
+    tried = [FinalEvaluation.model_validate_json(run.get(key)) for key in run.list("final/evaluations/validation/")]
+    assert own.spending.validation == sum(one.tokens for one in tried)
+
+
+def test_the_test_split_is_read_once_and_the_choice_is_the_validation_splits(played: Path) -> None:
+    for method in ("paper", "fixed", "child-basis"):
+        run = FolderStore(played / "comparison/seeds/0/methods" / method)
+        assert len(list(run.list("final/evaluations/test/"))) == 1
+        tried = [FinalEvaluation.model_validate_json(run.get(key)) for key in run.list("final/evaluations/validation/")]
+        if method == "fixed":
+            assert tried == [], "the paper's aggregate is not chosen"
+            continue
+        chosen = trials_in(played)[f"trials/{method}/0.json"]
+        assert sum(chosen.validation.values()) / 2 == max(one.mean for one in tried)
+    shared = FolderStore(played / "comparison/seeds/0/shared")
+    tested = len(list(shared.list("final/evaluations/test/")))
+    assert tested <= len(FIXED) + len(PROPOSING), "each ends with one model, and some with the same"
+    finalists = len(list(shared.list("final/evaluations/validation/")))
+    assert finalists <= 2 * len(PROPOSING), "two finalists each"
+
+
+def test_what_is_shared_is_made_once(played: Path) -> None:
+    shared = FolderStore(played / "comparison/seeds/0/shared")
+    for method in ("paper", "fixed"):
+        run = FolderStore(played / "comparison/seeds/0/methods" / method)
+        for individual in (0, 1):
+            assert run.get(keys.result(individual)) == shared.get(keys.result(individual))
+        assert run.get(keys.SPLITS) == shared.get(keys.SPLITS)
+
+
+def test_settings_of_a_method_reach_its_run(played: Path) -> None:
+    run = FolderStore(played / "comparison/seeds/1/methods/fixed")
+    results = [json.loads(run.get(key)) for key in run.list(keys.RESULTS)]
+    assert {result["active_task"] for result in results[2:]} == {0}
+    assert all(result["draws"]["mutationStep"] == 0.0 for result in results[2:])
+
+
+def test_tables_and_pictures_are_there(played: Path) -> None:
+    found = FolderStore(played / "comparison")
+    assert {"comparison.json", "comparison.md", "searches.png", "tests.png"} <= set(found.list())
+    page = found.get("comparison.md").decode()
+    assert all(f"| {name} |" in page or f"| **{name}** |" in page for name in NAMES)
+    assert "Not finished" not in page
+    standings = current(load_contest(played / "compare.yaml"))
+    assert [row.method for row in standings.rows] == list(NAMES)
+
+
+def test_a_finished_comparison_does_nothing(played: Path) -> None:
+    before = {key: FolderStore(played / "comparison").get(key) for key in FolderStore(played / "comparison").list()}
+    notes = compete(played / "compare.yaml")
+    assert (notes.left, notes.begun) == ([], [])
+    after = {key: FolderStore(played / "comparison").get(key) for key in FolderStore(played / "comparison").list()}
+    assert {key for key in before if before[key] != after[key]} == set()
+
+
+class Killed(BaseException):
+    """As sudden as SIGKILL: nobody catches it."""
+
+
+class KillingNotes(Notes):
+    """An observer whose process does not survive an evaluation."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def goes_on(self, point: Point) -> None:
+        super().goes_on(point)
+        if self.evaluations == self._after:
+            raise Killed
+
+
+def test_a_comparison_that_is_killed_again_and_again_ends_like_one_that_is_not(models: Path, tmp_path: Path) -> None:
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    for folder in (calm, stormy):
+        folder.mkdir()
+        contest_in(models, folder, FEW, seeds=[0])
+    compete(calm / "compare.yaml")
+    kills, written = 0, dict[str, Trial]()
+    while True:
+        notes = KillingNotes(after=3 + kills)
+        try:
+            compete(stormy / "compare.yaml", notes)
+            break
+        except* Killed:
+            kills += 1
+        assert all(trials_in(stormy)[key] == one for key, one in written.items()), "what was written stays"
+        assert not {(one.method, one.seed) for one in written.values()} & set(notes.begun), "and is not made again"
+        written = trials_in(stormy)
+    assert kills >= 4
+    volatile = ("seconds", "finished_at", "fingerprint")  # the storage is part of a fingerprint
+    outcomes = {"test": {"__all__": {"outcomes": {"__all__": {"seconds"}}}}}
+    once, again = (
+        {
+            key.removeprefix("trials/"): one.model_dump(
+                exclude={**dict.fromkeys(volatile, True), **outcomes, "fingerprint": True}
+            )
+            for key, one in trials_in(folder).items()
+        }
+        for folder in (calm, stormy)
+    )
+    assert once == again
+
+
+def test_records_of_other_settings_are_not_mixed_in(models: Path, tmp_path: Path) -> None:
+    few: list[dict[str, Any]] = [{"name": "random", "type": "RandomSearch"}]
+    compete(contest_in(models, tmp_path, few, seeds=[0], reference="average"))
+    few[0]["high"] = 2.0
+    with pytest.raises(RunMismatch, match=r"trials/random/0.json .* was made with another .* settings of random"):
+        compete(contest_in(models, tmp_path, few, seeds=[0], reference="average"))
+    more: list[dict[str, Any]] = [
+        {"name": "random", "type": "RandomSearch"},
+        {"name": "wider", "type": "RandomSearch", "high": 2.0},
+    ]
+    notes = compete(contest_in(models, tmp_path, more, seeds=[0], reference="average"))
+    assert notes.begun == [("wider", 0)], "a method can be added"
+
+
+def test_the_best_by_search_are_finalists_and_the_best_of_these_on_validation_is_final(
+    models: Path, tmp_path: Path
+) -> None:
+    compete(contest_in(models, tmp_path, METHODS[:1], seeds=[0], reference="average"))
+    shared = FolderStore(tmp_path / "comparison/seeds/0/shared")
+    found = {
+        split: {
+            key.rpartition("/")[2]: FinalEvaluation.model_validate_json(shared.get(key)).mean
+            for key in shared.list(f"final/evaluations/{split}/")
+        }
+        for split in ("search", "validation", "test")
+    }
+    finalists = found["validation"]
+    assert len(finalists) == 2
+    assert min(found["search"][one] for one in finalists) >= sorted(found["search"].values())[-2]
+    final = trials_in(tmp_path)["trials/random/0.json"]
+    assert sum(final.validation.values()) / 2 == max(finalists.values())
+    assert any(finalists[one] == max(finalists.values()) for one in finalists.keys() & found["test"].keys())
+
+
+def test_a_budget_that_is_too_small_is_refused(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadManifest, match=r"The budget of random is \d+ tokens, .* so raise spec\.budget"):
+        compete(contest_in(models, tmp_path, METHODS[:1], seeds=[0], reference="base", budget={"tokens": 40}))
+
+
+def test_a_share_of_the_budget(models: Path, tmp_path: Path) -> None:
+    methods: list[dict[str, Any]] = [
+        {"name": "whole", "type": "RandomSearch"},
+        {"name": "half", "type": "RandomSearch", "share": 0.5},
+    ]
+    compete(contest_in(models, tmp_path, methods, seeds=[0], reference="whole"))
+    shutil.rmtree(tmp_path / "comparison/seeds")
+    whole, half = (trials_in(tmp_path)[f"trials/{name}/0.json"].spending for name in ("whole", "half"))
+    assert half.limit == whole.limit // 2
+    assert half.tokens <= 1.05 * half.limit
