@@ -31,6 +31,27 @@ LEAST_TO_LOSE = 0.1
 
 
 @dataclass(frozen=True)
+class _Start:
+    """Where a child begins.
+
+    Attributes:
+        genome: to be improved.
+        parents: ids.
+        scores: (n_tasks,) what the parents have to lose.
+        steps: to take.
+        draws: the random numbers worth recording.
+        tokens: passed to find it.
+    """
+
+    genome: Genome
+    parents: tuple[int, ...]
+    scores: npt.NDArray[np.float64]
+    steps: int
+    draws: dict[str, float]
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Guided:
     """Gradient steps towards right answers.
 
@@ -61,37 +82,44 @@ class Guided:
             return self.unguided.propose(individual, population, genome_of)
         archive = _children(population.archives[task], n_experts)
         if len(archive.members):
-            parents, start, scores, draws = self._midpoint(individual, archive, genome_of)
-            steps = self.law.steps
+            start = self._midpoint(individual, archive, genome_of)
         else:
-            parents, scores, draws = tuple(range(n_experts)), np.zeros(len(self.spec.tasks)), {}
-            start = self._start([genome_of(k) for k in parents], lessons)
-            steps = self.law.first_steps
+            start = self._first([genome_of(k) for k in range(n_experts)], lessons)
         rng = generator(search.seed, individual, "guidance")
-        improved = self.guide.improve(start, lessons, shares(scores, task, self.law.lean), steps, rng)
-        draws |= {"steps": float(steps), "firstLoss": improved.losses[0], "lastLoss": improved.losses[-1]}
-        seen = len(population.ids)
+        improved = self.guide.improve(
+            start.genome, lessons, shares(start.scores, task, self.law.lean), start.steps, rng
+        )
+        told = {"steps": float(start.steps), "firstLoss": improved.losses[0], "lastLoss": improved.losses[-1]}
         return Proposal(
-            improved.genome, parents, task, self.name, seen, draws, teachers=improved.teachers, tokens=improved.tokens
+            improved.genome,
+            start.parents,
+            task,
+            self.name,
+            len(population.ids),
+            start.draws | told,
+            teachers=improved.teachers,
+            tokens=start.tokens + improved.tokens,
         )
 
-    def _start(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> Genome:
-        """Return where a child of experts alone starts: the same for all of a run's, because experts alone teach it."""
+    def _first(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> _Start:
+        """Start from the experts: the same for all of a run's children, because only experts teach it."""
+        tokens = 0
         if self.law.start == "Uniform":
-            return combine(experts, [self.law.first_gain] * len(experts))
-        return self.guide.regression([lesson for lesson in lessons if lesson.teacher < len(experts)])
+            genome = combine(experts, [self.law.first_gain] * len(experts))
+        else:
+            genome, tokens = self.guide.regression([lesson for lesson in lessons if lesson.teacher < len(experts)])
+        parents, scores = tuple(range(len(experts))), np.zeros(len(self.spec.tasks))
+        return _Start(genome, parents, scores, self.law.first_steps, {}, tokens)
 
-    def _midpoint(
-        self, individual: int, archive: Archive, genome_of: GenomeOf
-    ) -> tuple[tuple[int, ...], Genome, npt.NDArray[np.float64], dict[str, float]]:
-        """Return two elites, their crossover, its parents' mean scores and the draws."""
+    def _midpoint(self, individual: int, archive: Archive, genome_of: GenomeOf) -> _Start:
+        """Start from two elites' crossover."""
         search = self.spec.search
         rows = list(sample_parents(archive, search.sampling, generator(search.seed, individual, "sampling")))
         parents = tuple(int(archive.members[row]) for row in rows)
         first, second = (genome_of(parent) for parent in parents)
         rng = generator(search.seed, individual, "crossover")
-        start, draws = cross(first, second, self.layout, search.crossover, rng)
-        return parents, start, archive.scores[rows].mean(axis=0), draws
+        genome, draws = cross(first, second, self.layout, search.crossover, rng)
+        return _Start(genome, parents, archive.scores[rows].mean(axis=0), self.law.steps, draws)
 
 
 def _children(archive: Archive, n_experts: int) -> Archive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,13 @@ class Improved:
     losses: tuple[float, ...]
 
 
+class Regression(NamedTuple):
+    """Where guidance starts, and the tokens that were passed forward for it."""
+
+    genome: Genome
+    tokens: int
+
+
 class Guide:
     """Improves genomes of one run.
 
@@ -47,7 +55,7 @@ class Guide:
         """``session``: of this worker; its engine is opened with the first improvement."""
         self._session = session
         self._overlay: Overlay | None = None
-        self._regressions: dict[tuple[tuple[int, str, str], ...], Genome] = {}
+        self._regressions: dict[tuple[tuple[int, str, str], ...], Regression] = {}
 
     def improve(
         self, start: Genome, lessons: Sequence[Lesson], shares: Sequence[float], steps: int, rng: np.random.Generator
@@ -103,7 +111,7 @@ class Guide:
         self._hold(Genome(np.zeros_like(ground.values), ground.coefficients))
         return session.engine.lend(work)
 
-    def regression(self, lessons: Sequence[Lesson]) -> Genome:
+    def regression(self, lessons: Sequence[Lesson]) -> Regression:
         """Return the genome that answers as each expert on its own lessons, layer by layer (:mod:`.regression`).
 
         Args:
@@ -114,24 +122,26 @@ class Guide:
             self._regressions = {key: self._regress(lessons)}
         return self._regressions[key]
 
-    def _regress(self, lessons: Sequence[Lesson]) -> Genome:
+    def _regress(self, lessons: Sequence[Lesson]) -> Regression:
         session = self._session
         experts = [session.genome_of(k) for k in range(session.n_experts)]
-        seen = [self._seen_by(k, lessons) for k in range(session.n_experts)]
-        return session.engine.lend(
+        seen, tokens = zip(*(self._seen_by(k, lessons) for k in range(session.n_experts)), strict=True)
+        genome = session.engine.lend(
             lambda lent: regress(session.layout, experts, self._overlay_of(lent), seen, self.law.first_gain)
         )
+        return Regression(genome, sum(tokens))
 
-    def _seen_by(self, expert: int, lessons: Sequence[Lesson]) -> Grams:
-        """Return what an expert's layers see of the lessons of its task."""
+    def _seen_by(self, expert: int, lessons: Sequence[Lesson]) -> tuple[Grams, int]:
+        """Return what an expert's layers see of the lessons of its task, and how many tokens these have."""
         spec = self._session.spec
         names = [task.name for task in spec.tasks]
         own = next(task.name for task in spec.tasks if task.expert == spec.experts[expert].name)
         shown = [lesson.transcript for lesson in lessons if lesson.transcript.task == own]
 
-        def work(lent: Lent) -> Grams:
+        def work(lent: Lent) -> tuple[Grams, int]:
             targets = targets_of(shown, names, lent)
-            return observe(lent, self._overlay_of(lent), targets, spec.engine.args.max_batch_tokens)
+            seen = observe(lent, self._overlay_of(lent), targets, spec.engine.args.max_batch_tokens)
+            return seen, sum(len(target.tokens) for target in targets)
 
         self._hold(self._session.genome_of(expert))
         return self._session.engine.lend(work)
