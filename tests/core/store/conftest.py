@@ -49,9 +49,12 @@ def s3_server() -> Iterator[Credentials]:
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_bucket(s3_server: Credentials) -> Iterator[str]:
-    """A bucket of this session; it is removed with everything in it."""
+    """A bucket of one module; it is removed with everything in it.
+
+    Other modules of this process may call mock_aws, which empties all of moto's servers.
+    """
     session = boto3.session.Session(
         s3_server.access_key_id, s3_server.secret_access_key, s3_server.session_token, s3_server.region
     )
