@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cycleqd.errors import BadData, Unscored
 
-Split = Literal["search", "validation", "test", "reserve"]
+Split = Literal["search", "validation", "test", "reserve", "lessons"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -141,6 +141,8 @@ class Result(Record):
     """Digest of the genome's numbers."""
     evaluations: tuple[TaskEvaluation, ...]
     """One per task, in cycle order."""
+    lessons: TaskEvaluation | None = None
+    """Of an expert: its own task's further items, whose right answers guide children; no part of its scores."""
     stop: Stop | None = None
     """Set where racing ended the evaluation: then there are outcomes, but no scores."""
     seen: Annotated[int, Field(ge=0)] = 0
@@ -180,14 +182,21 @@ class Result(Record):
     @property
     def tokens(self) -> tuple[int, int]:
         """Prompt and answer tokens of all items."""
-        outcomes = [outcome for evaluation in self.evaluations for outcome in evaluation.outcomes]
+        asked = (*self.evaluations, *([self.lessons] if self.lessons else ()))
+        outcomes = [outcome for evaluation in asked for outcome in evaluation.outcomes]
         return sum(o.prompt_tokens for o in outcomes), sum(o.answer_tokens for o in outcomes)
 
     def repeatable(self) -> Mapping[str, object]:
         """Return what a repetition of a strict run must give again: everything but times, worker and versions."""
         volatile = {"timings", "worker", "gpus", "finished_at", "versions"}
         outcomes = {"outcomes": {"__all__": {"seconds"}}}
-        return self.model_dump(exclude={**dict.fromkeys(volatile, True), "evaluations": {"__all__": outcomes}})
+        return self.model_dump(
+            exclude={
+                **dict.fromkeys(volatile, True),
+                "evaluations": {"__all__": outcomes},
+                **({"lessons": outcomes} if self.lessons else {}),
+            }
+        )
 
 
 class Transcript(Record):

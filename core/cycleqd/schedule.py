@@ -17,8 +17,8 @@ def emitter_of(
 ) -> tuple[EmitterName, float]:
     """Return the emitter that proposes a child, and its chance: of being chosen, or the bandit's draw for it.
 
-    The bandit is Thompson's (1933): each emitter's chance of making an elite has a uniform prior and is learned from its
-    children, of which those are successes that hold a place in an archive now. Draws from the two posteriors compete.
+    The bandit is Thompson's (1933): each emitter's chance of making an elite has a uniform prior and is learned from
+    its children, of which those are successes that hold a place in an archive now. Two posterior draws compete.
 
     Args:
         individual: id of the child.

@@ -1,4 +1,4 @@
-"""Splits: which items are for search, its reserve, validation and test. Made once from the seed, and recorded."""
+"""Splits: which items are for search, its reserve and lessons, validation and test. Made once from the seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_splits(
 
     Args:
         task: its name, part of the random key.
-        seen: ids of items that may serve search, validation and reserve.
+        seen: ids of items that may serve everything but test.
         unseen: ids of items that only the test split may take.
         either: ids of items that any split may take.
         sizes: how many items each split gets.
@@ -39,18 +39,18 @@ def make_splits(
         ("search", sizes.search, for_search),
         ("validation", sizes.validation, for_search),
     ]
-    if sizes.reserve:  # last, so that the other splits are the same without it
-        wanted.append(("reserve", sizes.reserve, for_search))
+    # Last, so that the other splits are the same without them.
+    optional: list[tuple[Split, int]] = [("reserve", sizes.reserve), ("lessons", sizes.lessons)]
+    wanted += [(split, count, for_search) for split, count in optional if count]
     splits: dict[Split, tuple[str, ...]] = {}
     for split, count, pool in wanted:
         own = [pool.pop() for _ in range(min(count, len(pool)))]
         own += [anywhere.pop() for _ in range(min(count - len(own), len(anywhere)))]
         if len(own) < count:
             total = len(seen) + len(unseen) + len(either)
+            needs = " + ".join(f"{n} {name}" for name, n in sizes if n)
             raise BadManifest(
-                f"Task {task} needs {sizes.search} search + {sizes.validation} validation + {sizes.test} test "
-                f"{f'+ {sizes.reserve} reserve ' if sizes.reserve else ''}items, "
-                f"but its {total} items leave only {len(own)} of {count} for {split}: "
+                f"Task {task} needs {needs} items, but its {total} items leave only {len(own)} of {count} for {split}: "
                 "lower spec.tasks[].items or give more items."
             )
         splits[split] = tuple(own)

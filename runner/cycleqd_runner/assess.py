@@ -14,6 +14,7 @@ from cycleqd.racing import Race
 from cycleqd.records import Split, Stop, TaskEvaluation, Transcript
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
+from cycleqd_runner.tasks.opening import RunTask
 from cycleqd_runner.tasks.run import evaluate
 
 Part = tuple[TaskEvaluation, Sequence[Transcript]]
@@ -79,22 +80,28 @@ async def assess(
     return Assessment(evaluations, transcripts, opened - start, loaded - opened, seconds, stop)
 
 
+async def ask_lessons(session: Session, expert: int, sandbox: Sandbox) -> Part | None:
+    """Ask the expert that the engine holds the further items of its own task; None if there are none."""
+    name = session.spec.experts[expert].name
+    task = next(task for task in session.tasks if task.spec.expert == name)
+    return await _evaluate(session, task, "lessons", slice(None), sandbox) if task.spec.items.lessons else None
+
+
 async def _ask(session: Session, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:
     """Ask these items of every task."""
-    return await asyncio.gather(
-        *(
-            evaluate(
-                task.evaluator,
-                task.splits[split][items],
-                session.engine,
-                sandbox,
-                task.spec.limits,
-                repeats=task.spec.repeats,
-                split=split,
-                task_name=task.spec.name,
-            )
-            for task in session.tasks
-        )
+    return await asyncio.gather(*(_evaluate(session, task, split, items, sandbox) for task in session.tasks))
+
+
+async def _evaluate(session: Session, task: RunTask, split: Split, items: slice, sandbox: Sandbox) -> Part:
+    return await evaluate(
+        task.evaluator,
+        task.splits[split][items],
+        session.engine,
+        sandbox,
+        task.spec.limits,
+        repeats=task.spec.repeats,
+        split=split,
+        task_name=task.spec.name,
     )
 
 

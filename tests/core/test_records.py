@@ -62,6 +62,7 @@ def _full_result() -> Result:
     return Result(
         id=7, evaluation=1, parents=(3, 5), active_task=2, emitter="Paper", draws={"firstParentShare": 0.1 + 0.2},
         genome_sha256="cd", evaluations=(TaskEvaluation(task="sql", split="search", outcomes=(outcome, outcome)),),
+        lessons=TaskEvaluation(task="sql", split="lessons", outcomes=(outcome,)),
         seen=6, timings=Timings(load_seconds=1.5), worker="w-1", finished_at=1e9 + 0.125, versions={"torch": "2"},
     )  # fmt: skip
 
@@ -99,7 +100,12 @@ def test_repeatable_leaves_out_the_seconds_of_items() -> None:
     result = _full_result()
     evaluation = result.evaluations[0]
     slower = tuple(outcome.model_copy(update={"seconds": 9.0}) for outcome in evaluation.outcomes)
-    slow = result.model_copy(update={"evaluations": (evaluation.model_copy(update={"outcomes": slower}),)})
+    slow = result.model_copy(
+        update={
+            "evaluations": (evaluation.model_copy(update={"outcomes": slower}),),
+            "lessons": TaskEvaluation(task="sql", split="lessons", outcomes=slower[:1]),
+        }
+    )
     assert slow.repeatable() == result.repeatable()
 
 
@@ -107,7 +113,7 @@ def test_repeatable_leaves_out_the_seconds_of_items() -> None:
     "change",
     [
         {"id": 8}, {"evaluation": 0}, {"parents": (5, 3)}, {"active_task": 1}, {"emitter": "Guided"}, {"draws": {}},
-        {"genome_sha256": "ce"}, {"seen": 5}, {"evaluations": ()},
+        {"genome_sha256": "ce"}, {"seen": 5}, {"evaluations": ()}, {"lessons": None},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
@@ -144,11 +150,6 @@ def test_one_repeat_without_a_score_leaves_the_item_without() -> None:
     assert merged.reason == "judge timed out"
 
 
-def test_tokens_of_a_result() -> None:
-    assert _full_result().tokens == (14, 6)
-    assert make_result(0, [1.0]).tokens == (0, 0)
-
-
 def test_a_stopped_child_has_outcomes_and_no_scores() -> None:
     stop = Stop(asked=(2, 2), items=(8, 6), probability=0.01, threshold=0.05)
     result = make_result(9, [1.0, 0.0], items=2, stop=stop)
@@ -163,3 +164,10 @@ def test_a_stopped_child_has_outcomes_and_no_scores() -> None:
 def test_a_repeated_evaluation_takes_its_turn_with_the_child_that_it_preceded() -> None:
     assert make_result(9, [1.0]).turn == 9
     assert make_result(9, [1.0], evaluation=1, with_child=20).turn == 20
+
+
+def test_tokens_of_lessons_count_and_their_scores_do_not() -> None:
+    result = _full_result()
+    assert result.tokens == (3 * 7, 3 * 3)
+    assert make_result(0, [1.0]).tokens == (0, 0)
+    assert result.scores == pytest.approx((0.1,))

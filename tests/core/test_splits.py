@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cycleqd.api.tasks import SplitSizes
 from cycleqd.errors import BadManifest
+from cycleqd.records import Split
 from cycleqd.splits import make_splits
 
 SIZES = SplitSizes(search=10, validation=5, test=8)
@@ -64,19 +65,23 @@ def test_too_few_items_say_what_is_missing(seen: int, unseen: int, either: int, 
         make_splits("sql", _ids("s", seen), _ids("u", unseen), _ids("e", either), SIZES, 0)
 
 
-@given(seed=st.integers(0, 2**63 - 1), reserve=st.integers(1, 20))
-def test_a_reserve_comes_from_what_search_may_see_and_changes_no_other_split(seed: int, reserve: int) -> None:
+@pytest.mark.parametrize("further", [("reserve",), ("lessons",), ("reserve", "lessons")], ids=" and ".join)
+@given(seed=st.integers(0, 2**63 - 1), count=st.integers(1, 8))
+def test_further_splits_come_from_what_search_may_see_and_change_no_other(
+    further: tuple[Split, ...], seed: int, count: int
+) -> None:
     pools = _ids("s", 30), _ids("u", 30), _ids("e", 5)
     plain = make_splits("sql", *pools, SIZES, seed)
-    with_reserve = make_splits("sql", *pools, SIZES.model_copy(update={"reserve": reserve}), seed)
-    assert "reserve" not in plain
-    own = with_reserve.pop("reserve")
-    assert with_reserve == plain
-    assert len(set(own)) == reserve
+    splits = make_splits("sql", *pools, SIZES.model_copy(update=dict.fromkeys(further, count)), seed)
+    assert set(splits) == {*plain, *further}
+    own = [item for split in further for item in splits.pop(split)]
+    assert splits == plain
+    assert len(set(own)) == count * len(further)
     assert not set(own) & set(chain(*plain.values()))
     assert not any(item.startswith("u") for item in own)
 
 
-def test_too_few_items_for_a_reserve_say_so() -> None:
-    with pytest.raises(BadManifest, match=r"8 test \+ 1 reserve items.* for reserve"):
-        make_splits("sql", [], [], _ids("e", 23), SIZES.model_copy(update={"reserve": 1}), 0)
+@pytest.mark.parametrize("further", ["reserve", "lessons"])
+def test_too_few_items_for_a_further_split_say_so(further: str) -> None:
+    with pytest.raises(BadManifest, match=rf"8 test \+ 1 {further} items.* for {further}"):
+        make_splits("sql", [], [], _ids("e", 23), SIZES.model_copy(update={further: 1}), 0)

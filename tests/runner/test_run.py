@@ -91,13 +91,20 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     guided = {"type": "Guided", "steps": 1, "firstSteps": 2, "batchItems": 4, "share": 0.7}
     spec = tiny_spec(tmp_path, experts, base, emitter=guided, mutation={"type": "Svd", "basis": "Child"}, children=6)
     spec["finalize"] |= {"polishSteps": 1}
+    for task in spec["tasks"]:
+        task["items"] = task["items"] | {"lessons": 3}
     manifest = write_manifest(tmp_path / "tiny.yaml", spec)
 
     process = start_run(manifest)
     printed = finish(process)
 
     assert process.returncode == 0, printed
-    children = [result for individual, result in results_of(manifest).items() if individual >= len(experts)]
+    results = results_of(manifest)
+    for k, name in enumerate(experts):
+        lessons = results[k].lessons
+        assert lessons is not None
+        assert (lessons.task, lessons.split, len(lessons.outcomes)) == (f"t-{name}", "lessons", 3)
+    children = [result for individual, result in results.items() if individual >= len(experts)]
     assert {child.emitter for child in children} == {"Paper", "Guided"}
     for child in children:
         assert bool(child.teachers) == bool(child.training_tokens) == (child.emitter == "Guided")

@@ -22,6 +22,8 @@ class SplitSizes(ApiModel):
     """Items on which finalize reports; nothing else ever reads them."""
     reserve: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Further search items that only elites are asked, where ``search.noise`` has some evaluated again."""
+    lessons: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Further search items that only the task's own expert is asked: its right answers guide children (``Guided``)."""
 
 
 class SandboxLimits(ApiModel):

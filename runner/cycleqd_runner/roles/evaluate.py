@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cycleqd import keys
 from cycleqd.errors import Unscored
 from cycleqd.records import Result, Timings
-from cycleqd_runner.assess import assess
+from cycleqd_runner.assess import ask_lessons, assess
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
@@ -31,19 +31,23 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
                 name = session.spec.experts[individual].name
                 why = evaluation.unscored[0].reason
                 raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {why}.")
+        began = time.perf_counter()
+        lessons, taught = await ask_lessons(session, individual, sandbox) or (None, ())
+        lesson_seconds = time.perf_counter() - began
         await patiently(session.store.put_once, keys.genome(individual), genome.save(session.layout))
         result = Result(
             id=individual,
             genome_sha256=genome.digest,
             evaluations=assessment.evaluations,
+            lessons=lessons,
             timings=Timings(
                 open_seconds=assessment.open_seconds,
                 load_seconds=assessment.load_seconds,
-                evaluate_seconds=assessment.evaluate_seconds,
+                evaluate_seconds=assessment.evaluate_seconds + lesson_seconds,
             ),
             worker=session.worker,
             gpus=session.gpus,
             finished_at=time.time(),
             versions={**session.versions, "sandbox": sandbox.name},
         )
-        await patiently(write_result, session.store, result, assessment.transcripts)
+        await patiently(write_result, session.store, result, [*assessment.transcripts, *taught])
