@@ -27,6 +27,7 @@ from cycleqd.plan import Observed, Phase, Work, plan
 from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
+from cycleqd_runner.roles.writing import SCORED
 from cycleqd_runner.unsupported import refuse_unsupported
 
 POLL_SECONDS = 0.25
@@ -92,7 +93,8 @@ class _Worker:
         if line:
             return Outcome.model_validate_json(line)
         code = await self.process.wait()
-        tail = self.log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        tail = [line for line in lines if not line.startswith(SCORED)][-1:] or ["no message"]
         message = f"{tail[0]} (worker exit code {code}, log {self.log})"
         return Outcome(ok=False, permanent=code == EXIT_BAD_INPUT, message=message)
 

@@ -78,6 +78,6 @@ def test_logs_come_as_long_as_the_run_goes_on(scene: Scene) -> None:
     run, home = scene.tiny_run("talking", {"spec.search.children": 3}), scene.folder
     run.apply()
     lines = told(home, "cycleqd", "logs", "talking", "-n", run.world.namespace, "--follow").splitlines()
-    assert lines
+    assert any("Scored individual" in line for line in lines)
     assert all(line.startswith("[talking-") for line in lines)
     assert run.status()["state"] == "Succeeded", "it ended with the run"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from cycleqd.records import Transcript, read_result
+from cycleqd.records import Stop, Timings, Transcript, read_result
 from cycleqd.store import FolderStore
 from cycleqd_runner.roles.writing import read_transcripts, write_result
 from tests.core.support import make_result
@@ -26,6 +26,35 @@ def test_what_is_no_result_does_not_keep_a_child_from_being_done(tmp_path: Path,
     store.put(keys.result(4), damage)
     assert write_result(store, make_result(4, [0.5, 0.5]), [])
     assert read_result(store.get(keys.result(4)), "").scores == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({}, "Scored individual 4 (Expert) in 2 s: task-0 0.500, task-1 1.000", id="an expert"),
+        pytest.param(
+            {"emitter": "Paper", "parents": (1, 3), "evaluation": 1},
+            "Scored individual 4 (Paper from 1 and 3, evaluation 1) in 2 s: task-0 0.500, task-1 1.000",
+            id="a child, again",
+        ),
+        pytest.param(
+            {"stop": Stop(asked=(1, 1), items=(4, 4), probability=0.01, threshold=0.05)},
+            "Scored individual 4 (Expert) in 2 s: stopped by racing after 2 of 8 items",
+            id="stopped",
+        ),
+    ],
+)
+def test_workers_tell_about_every_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], told: str
+) -> None:
+    result = make_result(4, [0.5, 1.0], timings=Timings(evaluate_seconds=2.0)).model_copy(update=change)
+    write_result(FolderStore(tmp_path), result, [])
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
+def test_what_has_no_score_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_result(FolderStore(tmp_path), make_result(4, [0.5, None]), [])
+    assert "task-1 not scored (sandbox down)" in capsys.readouterr().err
 
 
 def test_transcripts_are_read_back(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""How a result reaches the store: everything that it refers to first, the result itself last."""
+"""How a result reaches the store, everything that it refers to first, the result itself last; and the worker's log."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import zstandard
@@ -12,6 +13,9 @@ from cycleqd.records import Result, Transcript, read_result
 from cycleqd.store import ObjectStore
 from cycleqd_runner.ending import WRITING
 
+SCORED = "Scored "
+"""How a line about a result begins in a worker's log."""
+
 
 def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Transcript]) -> bool:
     """Write the successful transcripts and then the result; a worker that has to stop does it after that.
@@ -21,6 +25,7 @@ def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Trans
     """
     lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
     key, data = keys.result(result.id, result.evaluation), result.model_dump_json().encode()
+    sys.stderr.write(f"{describe(result)}\n")
     with WRITING:
         store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
         if store.put_once(key, data):
@@ -31,6 +36,19 @@ def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Trans
             store.put(key, data)  # write-once protects results; what is none would keep its child from being done
             return True
     return False
+
+
+def describe(result: Result) -> str:
+    """Return one line about a result, for the log of its worker."""
+    origin = f"{result.emitter} from {' and '.join(map(str, result.parents))}" if result.parents else result.emitter
+    if result.complete:
+        scores = [f"{own.task} {own.score:.3f}" for own in result.evaluations]
+    elif result.stop:
+        scores = [f"stopped by racing after {sum(result.stop.asked)} of {sum(result.stop.items)} items"]
+    else:
+        scores = [f"{own.task} not scored ({own.unscored[0].reason})" for own in result.evaluations if own.unscored]
+    again = f", evaluation {result.evaluation}" if result.evaluation else ""
+    return f"{SCORED}individual {result.id} ({origin}{again}) in {result.timings.seconds:.0f} s: {', '.join(scores)}"
 
 
 def read_transcripts(store: ObjectStore, individual: int) -> list[Transcript]:
