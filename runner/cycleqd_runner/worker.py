@@ -9,6 +9,7 @@ survive is in the store, so a worker may be killed at any moment; on SIGTERM it 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import traceback
@@ -89,7 +90,12 @@ async def _read_orders(orders: asyncio.Queue[Order], worker: asyncio.Task[Outcom
 
 
 def _until_told_to_stop(main: Coroutine[None, None, Outcome]) -> Outcome:
-    """Run ``main``; on SIGTERM or SIGINT leave without waiting for the batch that the engine computes."""
+    """Run ``main``; on SIGTERM or SIGINT leave without waiting for the batch that the engine computes.
+
+    What the runner tells meanwhile is the worker's log, on standard error.
+    """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cycleqd_runner").setLevel(logging.INFO)
 
     async def guarded() -> Outcome:
         task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()

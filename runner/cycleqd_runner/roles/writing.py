@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 
 import zstandard
@@ -13,6 +13,7 @@ from cycleqd.records import Result, Transcript, read_result
 from cycleqd.store import ObjectStore
 from cycleqd_runner.ending import WRITING
 
+_LOG = logging.getLogger(__name__)
 SCORED = "Scored "
 """How a line about a result begins in a worker's log."""
 
@@ -25,7 +26,7 @@ def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Trans
     """
     lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
     key, data = keys.result(result.id, result.evaluation), result.model_dump_json().encode()
-    sys.stderr.write(f"{describe(result)}\n")
+    _LOG.info(describe(result))
     with WRITING:
         store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
         if store.put_once(key, data):
