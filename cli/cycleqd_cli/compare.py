@@ -15,11 +15,12 @@ from cycleqd_cli.comparison import compare_runs, tables
 from cycleqd_cli.opening import MANIFEST_SUFFIXES, open_run
 from cycleqd_cli.options import FormOption
 from cycleqd_cli.where import Where
-from cycleqd_runner.contest.entries import is_contest
+from cycleqd_runner.contest.entries import Part, is_contest
 
 EPILOG = """Examples:
 
 - `cycleqd compare compare.yaml` lets the methods of a file compete, or goes on with it after any interruption
+- `cycleqd compare compare.yaml --seed 0 --seed 1` plays two of its seeds; others may be played elsewhere meanwhile
 - `cycleqd compare compare.yaml --manifests runs` writes its runs for a cluster
 - `cycleqd compare a.yaml b.yaml` of two manifests
 - `cycleqd compare paper guided -n research` of two runs in the cluster
@@ -45,6 +46,14 @@ def compare(
         Path | None,
         typer.Option(metavar="DIR", help="Only with FILE: run nothing, write a manifest per CycleQD method and seed."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only with FILE: play this method only. Can be given several times."),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Only with FILE: play this seed only. Can be given several times."),
+    ] = None,
 ) -> None:
     """Compare two runs, or many methods.
 
@@ -59,12 +68,13 @@ def compare(
         if manifests:
             contest.write_manifests(file, manifests)
         else:
-            contest.compete(file, output)
+            contest.compete(file, Part(tuple(method or ()), tuple(seed or ())), output)
         return
     if other is None:
         raise BadManifest(f"{run} is no file of kind Comparison: name a second run to compare it with.")
-    if manifests:
-        raise BadManifest("--manifests is for the file of a comparison: leave it out.")
+    for option, given in (("--manifests", manifests), ("--method", method), ("--seed", seed)):
+        if given:
+            raise BadManifest(f"{option} is for the file of a comparison: leave it out.")
     found = compare_runs(open_run(run, where), open_run(other, where))
     if output == "table":
         console = Console()

@@ -18,21 +18,21 @@ from cycleqd_cli.answers import write_records
 from cycleqd_cli.contest_display import watching
 from cycleqd_cli.folders import write_text
 from cycleqd_cli.options import Form
-from cycleqd_runner.contest.entries import Contest, load_contest
+from cycleqd_runner.contest.entries import Contest, Part, load_contest
 from cycleqd_runner.contest.spec import CycleQD
 
 if TYPE_CHECKING:
     from cycleqd_runner.contest.standings import Standings
 
 
-def compete(file: Path, output: Form) -> None:
-    """Make what is missing of a comparison, and show its tables."""
+def compete(file: Path, part: Part, output: Form) -> None:
+    """Make what is missing of a part of a comparison, and show the tables of all that is there."""
     contest = load_contest(file)
     from cycleqd_runner.contest.play import play  # noqa: PLC0415 - torch takes seconds
     from cycleqd_runner.contest.publish import current  # noqa: PLC0415 - matplotlib likewise
 
     with watching({method.name: method.share for method in contest.spec.methods}) as observer:
-        asyncio.run(play(contest, observer))
+        asyncio.run(play(contest, observer, part))
     show(contest, current(contest), output)
 
 

@@ -22,7 +22,8 @@ from cycleqd.rng import generator
 from cycleqd.store import open_store
 from cycleqd_runner.contest.entries import Contest
 from cycleqd_runner.contest.spec import MethodBase
-from cycleqd_runner.guide.guide import Guide
+from cycleqd_runner.guide.emitter import few_of_each
+from cycleqd_runner.guide.guide import Guide, Regression
 from cycleqd_runner.guide.lessons import Lesson, Lessons
 from cycleqd_runner.guide.targets import Target, targets_of
 from cycleqd_runner.roles.evaluate import evaluate
@@ -77,10 +78,16 @@ class Arena:
         own = (keys.result(k) for k in range(self.n_experts))
         return tuple(read_result(self.session.store.get(key), key) for key in own)
 
-    @property
+    @cached_property
     def expert_tokens(self) -> int:
         """Tokens of the experts' evaluations."""
-        return sum(sum(result.tokens) for result in self.expert_results)
+        outcomes = [o for result in self.expert_results for own in result.evaluations for o in own.outcomes]
+        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
+
+    @cached_property
+    def lesson_tokens(self) -> int:
+        """Tokens of the experts' answers to the lessons."""
+        return sum(sum(result.tokens) for result in self.expert_results) - self.expert_tokens
 
     @property
     def best_expert(self) -> float:
@@ -125,6 +132,11 @@ class Arena:
         tasks = [task.spec.name for task in self.session.tasks]
         said = [lesson.transcript for lesson in self.lessons]
         return self.session.engine.lend(lambda lent: targets_of(said, tasks, lent))
+
+    @property
+    def regression(self) -> Regression:
+        """Where guidance starts, and the tokens that were passed for it."""
+        return self.guide.regression(few_of_each(self.lessons, self.n_experts))
 
     def blend(self, coefficients: list[float]) -> Genome:
         """Return ``theta0 + sum_k c_k tau_k`` for (n_experts,) coefficients."""

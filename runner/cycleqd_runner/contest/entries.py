@@ -15,7 +15,32 @@ from cycleqd.identity import immutable_part
 from cycleqd.manifest import load_manifest, parse_manifest, read_document, validated
 from cycleqd.placing import beside
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method
+from cycleqd_runner.contest.spec import KIND, TAUGHT, ContestFile, ContestSpec, CycleQD, Method
+
+PLAIN = CycleQD(name="shared", type="CycleQD")
+SHARED = CycleQD(name="shared", type="CycleQD", search={"mutation": {"type": "Svd", "basis": "Child"}})
+"""The run that holds what all methods of a seed share: its genomes are cores."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a comparison one process plays; empty: all.
+
+    Attributes:
+        methods: names, also of those who take part anyway.
+        seeds: of the file's.
+    """
+
+    methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def has(self, method: str, seed: int) -> bool:
+        """Return whether a trial is part of it."""
+        return method in (self.methods or (method,)) and seed in (self.seeds or (seed,))
+
+
+ALL = Part()
+"""Of every method and seed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +67,16 @@ class Contest:
         """Names of all who take part, in the order of the tables."""
         return (*self.fixed, *(method.name for method in self.spec.methods))
 
+    def refuse_strangers(self, part: Part) -> None:
+        """Raise BadManifest if a part names a method or a seed that does not take part."""
+        for name in part.methods:
+            if name not in self.names:
+                raise BadManifest(f"No method of the comparison is called {name}{near_misses(name, self.names)}.")
+        for seed in part.seeds:
+            if seed not in self.spec.seeds:
+                seeds = ", ".join(map(str, self.spec.seeds))
+                raise BadManifest(f"Seed {seed} does not take part: expected one of {seeds}.")
+
     @property
     def store(self) -> ObjectStore:
         """Where the records and tables lie."""
@@ -55,26 +90,48 @@ class Contest:
     def run(self, seed: int, method: CycleQD | None, children: int = 0) -> CycleQDRun:
         """Return the run of one method with one seed; without a method the one that holds what is shared.
 
+        What is shared includes the lessons, and genomes are cores there: the larger of the two spans, so that whoever
+        learns can learn as much as ours.
+
         Raises:
             BadManifest: what the method changes makes no valid run.
         """
-        name = method.name if method else "shared"
+        if method is None:
+            return self._run(seed, None, SHARED, children, lessons=self.spec.lessons)
+        run = self._run(seed, method, method, children, lessons=self.spec.lessons if method.lessons else 0)
+        learns = run.spec.search.emitter.type == "Guided" or run.spec.finalize.polish_steps > 0
+        return run if learns else self._run(seed, method, method, children, lessons=0)
+
+    def _run(
+        self, seed: int, method: CycleQD | None, differences: CycleQD, children: int, *, lessons: int
+    ) -> CycleQDRun:
+        """Return the manifest's run with differences, in the storage of ``method``."""
         whole = self.manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
         spec: dict[str, Any] = whole["spec"]
-        if method:
-            spec["search"] = changed(spec["search"], method.search)
-            spec["finalize"] = changed(spec["finalize"], method.finalize)
-        spec["search"] |= {"seed": seed, "children": children}
+        spec["search"] = changed(spec["search"], differences.search) | {"seed": seed, "children": children}
+        spec["finalize"] = changed(spec["finalize"], differences.finalize)
         spec["storage"] |= {"uri": self.uri(seed, method)}
         spec["desiredState"] = "Running"
-        whole["metadata"] = {"name": f"{self.name}-{name}-{seed}"}
-        return validated(CycleQDRun, whole, None, f"Method {name}")
+        for task in spec["tasks"]:
+            task["items"] |= {"lessons": lessons}
+        whole["metadata"] = {"name": f"{self.name}-{differences.name}-{seed}"}
+        return validated(CycleQDRun, whole, None, f"Method {differences.name}")
+
+    def is_taught(self, method: Method) -> bool:
+        """Return whether a method learns from the experts' answers to the lessons, and so pays for them."""
+        if isinstance(method, CycleQD):
+            return any(task.items.lessons for task in self.run(0, method).spec.tasks)
+        return isinstance(method, TAUGHT)
 
     def fingerprint(self, seed: int, method: Method | None) -> str:
         """Return a digest of all that decides what a method reaches with a seed."""
+        if isinstance(method, (CycleQD, *TAUGHT)):
+            run = self.run(seed, method if isinstance(method, CycleQD) else None)
+        else:  # neither lessons nor cores decide anything
+            run = self._run(seed, None, PLAIN, 0, lessons=0)
         parts = {
-            "run": immutable_part(self.run(seed, method if isinstance(method, CycleQD) else None).spec),
-            "method": method.model_dump(mode="json") if method else None,
+            "run": immutable_part(run.spec),
+            "method": method.model_dump(mode="json", exclude_defaults=True) if method else None,
             "budget": self.spec.budget.model_dump(mode="json") if method else None,
             "finalists": self.spec.finalists if method and not isinstance(method, CycleQD) else None,
         }

@@ -9,7 +9,7 @@ from typing import Protocol
 from cycleqd.genome import Genome
 from cycleqd.store.transfer import probe
 from cycleqd_runner.contest.arena import Arena, open_arena
-from cycleqd_runner.contest.entries import Contest
+from cycleqd_runner.contest.entries import ALL, Contest, Part
 from cycleqd_runner.contest.libraries import refuse_missing
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.publish import publish
@@ -39,19 +39,26 @@ class Observer(Protocol):
         ...
 
 
-async def play(contest: Contest, observer: Observer) -> None:
+async def play(contest: Contest, observer: Observer, part: Part = ALL) -> None:
     """Make the records that are missing, and the tables after each.
 
+    Args:
+        contest: with its storage, which other processes may be playing other parts of.
+        observer: is told how it goes.
+        part: what this process plays.
+
     Raises:
+        BadManifest: the part names who does not take part.
         RunMismatch: a record was made with other settings.
         UnsupportedHere: a library is missing.
         CycleQDError: what a method meets.
     """
+    contest.refuse_strangers(part)
     refuse_missing(contest.spec)
     probe(contest.store)
     methods: dict[str, Method | None] = dict.fromkeys(contest.fixed)
     methods |= {method.name: method for method in contest.spec.methods}
-    trials = [(name, seed) for seed in contest.spec.seeds for name in methods]
+    trials = [(name, seed) for seed in contest.spec.seeds for name in methods if part.has(name, seed)]
     left = [(name, seed) for name, seed in trials if not _is_played(contest, name, methods[name], seed)]
     observer.plans(left)
     for seed in contest.spec.seeds:

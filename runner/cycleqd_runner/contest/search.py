@@ -27,14 +27,15 @@ from cycleqd.store import ObjectStore, open_store
 from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.meter import Meter
-from cycleqd_runner.contest.methods import METHODS, TAUGHT, Candidate, Proposals
-from cycleqd_runner.contest.spec import CycleQD, Method
+from cycleqd_runner.contest.methods import METHODS, Candidate, Proposals
+from cycleqd_runner.contest.spec import TAUGHT, CycleQD, Method, RegMean
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
 from cycleqd_runner.roles.finalize import choose
 from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.roles.writing import read_transcripts, write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 
@@ -104,10 +105,10 @@ def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progr
 
 
 async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
-    finalists = arena.contest.spec.finalists
+    finalists = 0 if isinstance(method, RegMean) else arena.contest.spec.finalists  # a single model needs no choice
     progress = _progress(arena, method, finalists, tell)
-    if method.type in TAUGHT:
-        progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
+    if isinstance(method, TAUGHT):
+        _pay_for_experts(arena, method, progress)
     proposals = METHODS[method.type](arena, method)
     tried: list[tuple[float, Final]] = []
     candidate = next(proposals, None)
@@ -121,7 +122,14 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
     proposals.close()
     _refuse_nothing(method, bool(tried), progress.meter)
     best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
-    return await chosen(list(best.values())[-finalists:], progress.meter), progress
+    return await chosen(list(best.values())[-max(1, finalists) :], progress.meter), progress
+
+
+def _pay_for_experts(arena: Arena, method: Method, progress: Progress) -> None:
+    """Count the experts' evaluations, and their answers to the lessons if the method learns from them."""
+    progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
+    if arena.contest.is_taught(method):
+        progress.meter.search += arena.lesson_tokens
 
 
 def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
@@ -133,7 +141,9 @@ def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
 
 
 async def chosen(finalists: list[Final], meter: Meter) -> Final:
-    """Return the finalist that is best on the validation split; among equals the last one."""
+    """Return the finalist that is best on the validation split, the last of equals; a single one needs no choice."""
+    if len(finalists) == 1:
+        return finalists[0]
     found = [
         replace(one, validation=await one.scoring.on("validation", one.label, one.model)) for one in reversed(finalists)
     ]
@@ -144,7 +154,7 @@ async def chosen(finalists: list[Final], meter: Meter) -> Final:
 async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
     session = await asyncio.to_thread(_open_run, arena, method)
     progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell)
-    progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
+    _pay_for_experts(arena, method, progress)
     await breed(session, _affordable(session, progress), arena.sandbox)
     children = progress.meter.evaluations - arena.n_experts
     _refuse_nothing(method, children > 0, progress.meter)
@@ -208,14 +218,28 @@ def _open_run(arena: Arena, method: CycleQD) -> Session:
     claim(store, run)
     shared = arena.session
     for k, name in enumerate(arena.names):
-        own = [*shared.store.list(f"{keys.basis(name)}/"), keys.transcripts(k), keys.result(k)]
-        _copy(shared.store, store, sorted(own, key=lambda key: key == keys.basis_manifest(name)))
+        basis = shared.store.list(f"{keys.basis(name)}/")
+        _copy(shared.store, store, sorted(basis, key=lambda key: key == keys.basis_manifest(name)))
+        _copy_result(shared.store, store, k, lessons=arena.contest.is_taught(method))
     session = Session(store)
     session.engine, session.base = shared.engine, shared.base
     if session.layout.digest == shared.layout.digest:
         session.materialiser = shared.materialiser
     session.log.refresh()
     return session
+
+
+def _copy_result(source: ObjectStore, target: ObjectStore, expert: int, *, lessons: bool) -> None:
+    """Copy what an expert scored and answered, with or without the lessons."""
+    key = keys.result(expert)
+    if target.exists(key):
+        return
+    result, said = read_result(source.get(key), key), read_transcripts(source, expert)
+    if result.lessons and not lessons:
+        further = {(result.lessons.task, outcome.item) for outcome in result.lessons.outcomes}
+        said = [one for one in said if (one.task, one.item) not in further]
+        result = result.model_copy(update={"lessons": None})
+    write_result(target, result, said)
 
 
 def _copy(source: ObjectStore, target: ObjectStore, wanted: list[str]) -> None:

@@ -153,6 +153,8 @@ class CycleQD(MethodBase):
     """What differs from the manifest's ``search``, field by field; an object of another ``type`` replaces the old."""
     finalize: dict[str, Any] = Field(default_factory=dict)
     """What differs from the manifest's ``finalize``."""
+    lessons: bool = True
+    """Whether guidance and polish learn from ``spec.lessons`` too, or from the search items alone."""
     final: Literal["Chosen", "Aggregate"] = "Chosen"
     """Chosen: by finalize, on the validation split. Aggregate: the paper's, made of the archives' best; no choice."""
 
@@ -173,6 +175,10 @@ SHARED = {
 
 Coefficients = RandomSearch | CmaEs | PolicyGradient | NsgaII
 Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | Lora | CycleQD
+
+
+TAUGHT = (RegMean, Gradient)
+"""What learns from the experts' transcripts, so that the experts' evaluations count as theirs."""
 
 
 class Budget(ApiModel):
@@ -206,6 +212,9 @@ class ContestSpec(ApiModel):
     """Each decides the splits and every random draw, and takes the place of the manifest's search.seed."""
     budget: Budget
     """What every method may spend on each seed."""
+    lessons: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Further search items of each task that its own expert is asked; only the methods that learn see and pay for them.
+    Takes the place of the manifest's ``items.lessons``."""
     finalists: Annotated[int, Field(ge=1, le=1000)] = 4
     """Best models by search score among which a method without a finalize of its own chooses on validation."""
     reference: Name

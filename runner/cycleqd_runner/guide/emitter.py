@@ -30,6 +30,10 @@ LEAST_TO_LOSE = 0.1
 """What a task counts at least among those that a child must not lose: a skill that is not there yet has to begin."""
 
 
+REGRESSION_LESSONS = 48
+"""Lessons of each expert that the first child's regression sees: four times as many made it no better."""
+
+
 @dataclass(frozen=True)
 class _Start:
     """Where a child begins.
@@ -107,7 +111,7 @@ class Guided:
         if self.law.start == "Uniform":
             genome = combine(experts, [self.law.first_gain] * len(experts))
         else:
-            genome, tokens = self.guide.regression([lesson for lesson in lessons if lesson.teacher < len(experts)])
+            genome, tokens = self.guide.regression(few_of_each(lessons, len(experts)))
         parents, scores = tuple(range(len(experts))), np.zeros(len(self.spec.tasks))
         return _Start(genome, parents, scores, self.law.first_steps, {}, tokens)
 
@@ -120,6 +124,14 @@ class Guided:
         rng = generator(search.seed, individual, "crossover")
         genome, draws = cross(first, second, self.layout, search.crossover, rng)
         return _Start(genome, parents, archive.scores[rows].mean(axis=0), self.law.steps, draws)
+
+
+def few_of_each(lessons: Sequence[Lesson], n_experts: int) -> list[Lesson]:
+    """Return the experts' first lessons of each task: what a regression needs, however many there are."""
+    own = [lesson for lesson in lessons if lesson.teacher < n_experts]
+    return [
+        lesson for k in range(n_experts) for lesson in [one for one in own if one.teacher == k][:REGRESSION_LESSONS]
+    ]
 
 
 def _children(archive: Archive, n_experts: int) -> Archive:

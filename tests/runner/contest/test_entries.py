@@ -39,7 +39,7 @@ def test_a_method_is_a_run_of_the_manifest_with_differences(folder: Path) -> Non
     assert run.metadata.name == "tiny-other-7"
     assert run.spec.storage.uri == str(folder / "comparison/seeds/7/methods/other")
     assert (run.spec.search.seed, run.spec.search.children, run.spec.search.cycle) == (7, 45, "Fixed")
-    assert run.spec.search.mutation == shared.spec.search.mutation.model_copy(update={"max_scale": 0.1})
+    assert run.spec.search.mutation == contest.manifest.spec.search.mutation.model_copy(update={"max_scale": 0.1})
     assert run.spec.search.sampling.type == "Random"
     assert (run.spec.finalize.candidates, run.spec.finalize.greedy_steps) == (1, 4)
     assert shared.spec.search.sampling.type == "Elite"
@@ -137,3 +137,22 @@ def test_a_file_that_is_none(folder: Path, text: str, sentence: str) -> None:
 def test_a_comparison_is_told_from_a_manifest(folder: Path) -> None:
     assert is_contest(write_contest(folder))
     assert not is_contest(folder / "tiny.yaml")
+
+
+def test_only_those_who_learn_are_given_lessons(folder: Path) -> None:
+    guided = {"emitter": {"type": "Guided"}}
+    methods = [
+        *METHODS,
+        {"name": "ours", "type": "CycleQD", "search": guided},
+        {"name": "ours-without", "type": "CycleQD", "search": guided, "lessons": False},
+        {"name": "polished", "type": "CycleQD", "finalize": {"polishSteps": 2}},
+        {"name": "reg-mean", "type": "RegMean"},
+    ]
+    with_lessons = load_contest(write_contest(folder, methods, lessons=2))
+    without = load_contest(write_contest(folder, methods))
+    taught = {method.name: with_lessons.is_taught(method) for method in with_lessons.spec.methods}
+    assert [name for name, own in taught.items() if own] == ["ours", "polished", "reg-mean"]
+    for one, other in zip(with_lessons.spec.methods, without.spec.methods, strict=True):
+        is_same = with_lessons.fingerprint(0, one) == without.fingerprint(0, other)
+        assert is_same == (not taught[one.name]), f"lessons decide only what {one.name} reaches if it learns"
+    assert with_lessons.fingerprint(0, None) == without.fingerprint(0, None)

@@ -14,11 +14,13 @@ from cycleqd import keys
 from cycleqd.errors import BadManifest, RunMismatch
 from cycleqd.store import FolderStore
 from cycleqd_runner.contest import arena
-from cycleqd_runner.contest.entries import load_contest
+from cycleqd_runner.contest.entries import ALL, Part, load_contest
+from cycleqd_runner.contest.estimates import scores_of
 from cycleqd_runner.contest.play import play
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
 from cycleqd_runner.roles.final_evaluations import FinalEvaluation
+from cycleqd_runner.roles.writing import read_transcripts
 from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
 
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
@@ -69,9 +71,9 @@ def contest_in(models: Path, folder: Path, methods: list[dict[str, Any]] | None 
     return write_contest(folder, methods or METHODS, manifest=manifest, storage=storage, **spec)
 
 
-def compete(file: Path, notes: Notes | None = None) -> Notes:
+def compete(file: Path, notes: Notes | None = None, part: Part = ALL) -> Notes:
     notes = notes or Notes()
-    asyncio.run(play(load_contest(file), notes))
+    asyncio.run(play(load_contest(file), notes, part))
     return notes
 
 
@@ -114,7 +116,7 @@ def test_budgets_are_kept_and_used(played: Path) -> None:
             assert spending.tokens == spending.limit == 0
             continue
         assert 0 < spending.tokens <= 1.05 * spending.limit, key
-        assert (spending.validation > 0) == (one.method != "fixed"), key
+        assert (spending.validation > 0) == (one.method not in {"fixed", "reg-mean"}), key
         assert (spending.training > 0) == (one.method in LEARNING), key
         if one.method not in {"ties", "reg-mean", "guided", "layer-wise", "lora"}:  # which end with their grid
             assert spending.tokens >= 0.8 * spending.limit, key
@@ -283,3 +285,39 @@ def test_a_share_of_the_budget(models: Path, tmp_path: Path) -> None:
     whole, half = (trials_in(tmp_path)[f"trials/{name}/0.json"].spending for name in ("whole", "half"))
     assert half.limit == whole.limit // 2
     assert half.tokens <= 1.05 * half.limit
+
+
+def test_parts_make_the_same_records_as_the_whole(played: Path, models: Path, tmp_path: Path) -> None:
+    file = contest_in(models, tmp_path)
+    compete(file, part=Part(("random", "base"), (1,)))
+    assert set(trials_in(tmp_path)) == {"trials/random/1.json", "trials/base/1.json"}
+    compete(file, part=Part(("paper",)))
+    own, whole = trials_in(tmp_path), trials_in(played)
+    assert len(own) == 4
+    assert all(scores_of(one.test) == scores_of(whole[key].test) for key, one in own.items())
+
+
+def test_lessons_are_paid_for_by_those_who_learn(models: Path, tmp_path: Path) -> None:
+    methods = [
+        METHODS[0],
+        {"name": "ours", "type": "CycleQD", "search": GUIDED},
+        {"name": "without", "type": "CycleQD", "search": GUIDED, "lessons": False},
+    ]
+    compete(contest_in(models, tmp_path, methods, lessons=4, seeds=[0], reference="ours", budget={"children": 12}))
+    first = {one.method: one.curve[0].tokens for one in trials_in(tmp_path).values() if one.curve}
+    assert first["ours"] == first["without"], "the experts' evaluations cost the same"
+    store = FolderStore(tmp_path / "comparison/seeds/0")
+    stores = {name: FolderStore(store.root / "methods" / name) for name in ("ours", "without")}
+    said = {name: [one for k in (0, 1) for one in read_transcripts(own, k)] for name, own in stores.items()}
+    splits = json.loads(store.get(f"shared/{keys.SPLITS}")).values()
+    lessons = {item for split in splits for item in split["lessons"]}
+    told = {name: any(one.item in lessons for one in own) for name, own in said.items()}
+    assert told == {"ours": True, "without": False}
+    spent = {one.method: one.spending.search for one in trials_in(tmp_path).values()}
+    assert spent["ours"] > first["ours"]
+
+
+@pytest.mark.parametrize("part", [Part(("nobody",)), Part((), (7,))], ids=["method", "seed"])
+def test_a_part_that_is_not_there_is_refused(models: Path, tmp_path: Path, part: Part) -> None:
+    with pytest.raises(BadManifest, match=r"nobody|Seed 7"):
+        compete(contest_in(models, tmp_path, FEW), part=part)

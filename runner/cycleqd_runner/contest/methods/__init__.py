@@ -8,7 +8,7 @@ from cycleqd_runner.contest.methods.fine_tuning import lora
 from cycleqd_runner.contest.methods.gradients import guided, layer_wise, reg_mean
 from cycleqd_runner.contest.methods.sparse import dare, ties
 
-__all__ = ["METHODS", "TAUGHT", "Candidate", "Proposals", "Propose"]
+__all__ = ["METHODS", "Candidate", "Proposals", "Propose"]
 
 METHODS: dict[str, Propose] = {
     "RandomSearch": random_search,
@@ -23,6 +23,3 @@ METHODS: dict[str, Propose] = {
     "Lora": lora,
 }
 """Type in the file to what proposes."""
-
-TAUGHT = frozenset({"RegMean", "Guided", "LayerWise", "Lora"})
-"""Types that learn from the experts' transcripts, so that the experts' evaluations count as theirs."""

@@ -22,15 +22,15 @@ from cycleqd_runner.guide.targets import batches
 
 def reg_mean(arena: Arena, method: RegMean) -> Proposals:  # noqa: ARG001 - there is nothing to set
     """Propose the closed-form merge of linear layers within the experts' directions (Jin et al., ICLR 2023)."""
-    passed = sum(len(target.tokens) for target in arena.targets)
-    yield Candidate("regression", lambda: arena.guide.regression(arena.lessons).genome, passed)
+    start, passed = arena.regression
+    yield Candidate("regression", lambda: start, passed)
 
 
 def guided(arena: Arena, method: Guided) -> Proposals:
     """Propose what gradient steps make of one start, without any archive; every pair of steps and learning rate."""
     passed = 0
     if method.start == "Regression":
-        start, passed = arena.guide.regression(arena.lessons)
+        start, passed = arena.regression
     else:
         start = arena.blend([method.gain] * arena.n_experts)
     for law in laws(method):
