@@ -21,7 +21,7 @@ from cycleqd.records import Result, Split, read_result
 from cycleqd.rng import generator
 from cycleqd.store import open_store
 from cycleqd_runner.contest.entries import Contest
-from cycleqd_runner.contest.spec import MethodBase
+from cycleqd_runner.contest.spec import MethodBase, Taught
 from cycleqd_runner.guide.emitter import few_of_each
 from cycleqd_runner.guide.guide import Guide, Regression
 from cycleqd_runner.guide.lessons import Lesson, Lessons
@@ -111,13 +111,18 @@ class Arena:
         """Takes gradient steps on genomes."""
         return Guide(self.session)
 
-    @cached_property
-    def lessons(self) -> list[Lesson]:
-        """What the experts answered rightly to search items: the transcripts that methods may learn from.
+    def lessons(self, method: Taught) -> list[Lesson]:
+        """Return what the experts answered rightly: the transcripts that a method may learn from.
 
         Raises:
             BadData: nothing was right.
         """
+        searched = {(task.spec.name, item.id) for task in self.session.tasks for item in task.splits["search"]}
+        every = self._lessons
+        return [one for one in every if method.lessons or (one.transcript.task, one.transcript.item) in searched]
+
+    @cached_property
+    def _lessons(self) -> list[Lesson]:
         found = Lessons(self.session.store, self.session.spec).of(self.session.population())
         if not found:
             raise BadData(
@@ -126,17 +131,15 @@ class Arena:
             )
         return found
 
-    @cached_property
-    def targets(self) -> list[Target]:
-        """The lessons as tokens."""
+    def targets(self, method: Taught) -> list[Target]:
+        """Return a method's lessons as tokens."""
         tasks = [task.spec.name for task in self.session.tasks]
-        said = [lesson.transcript for lesson in self.lessons]
+        said = [lesson.transcript for lesson in self.lessons(method)]
         return self.session.engine.lend(lambda lent: targets_of(said, tasks, lent))
 
-    @property
-    def regression(self) -> Regression:
-        """Where guidance starts, and the tokens that were passed for it."""
-        return self.guide.regression(few_of_each(self.lessons, self.n_experts))
+    def regression(self, method: Taught) -> Regression:
+        """Return where guidance starts, and the tokens that were passed for it."""
+        return self.guide.regression(few_of_each(self.lessons(method), self.n_experts))
 
     def blend(self, coefficients: list[float]) -> Genome:
         """Return ``theta0 + sum_k c_k tau_k`` for (n_experts,) coefficients."""

@@ -15,7 +15,7 @@ from cycleqd.identity import immutable_part
 from cycleqd.manifest import load_manifest, parse_manifest, read_document, validated
 from cycleqd.placing import beside
 from cycleqd.store import ObjectStore, open_store
-from cycleqd_runner.contest.spec import KIND, TAUGHT, ContestFile, ContestSpec, CycleQD, Method
+from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method, Taught
 
 PLAIN = CycleQD(name="shared", type="CycleQD")
 SHARED = CycleQD(name="shared", type="CycleQD", search={"mutation": {"type": "Svd", "basis": "Child"}})
@@ -121,11 +121,11 @@ class Contest:
         """Return whether a method learns from the experts' answers to the lessons, and so pays for them."""
         if isinstance(method, CycleQD):
             return any(task.items.lessons for task in self.run(0, method).spec.tasks)
-        return isinstance(method, TAUGHT)
+        return isinstance(method, Taught) and method.lessons and self.spec.lessons > 0
 
     def fingerprint(self, seed: int, method: Method | None) -> str:
         """Return a digest of all that decides what a method reaches with a seed."""
-        if isinstance(method, (CycleQD, *TAUGHT)):
+        if isinstance(method, CycleQD | Taught):
             run = self.run(seed, method if isinstance(method, CycleQD) else None)
         else:  # neither lessons nor cores decide anything
             run = self._run(seed, None, PLAIN, 0, lessons=0)

@@ -90,14 +90,21 @@ class Dare(MethodBase):
     """Factors of the task vectors; all are tried."""
 
 
-class RegMean(MethodBase):
+class Taught(MethodBase):
+    """What learns from the experts' successful transcripts, so that the experts' evaluations count as its own."""
+
+    lessons: bool = True
+    """Whether it learns from ``spec.lessons`` too, or from the search items alone."""
+
+
+class RegMean(Taught):
     """Closed-form merge of linear layers (Jin et al. 2023) by what the experts' layers see of the transcripts."""
 
     type: Literal["RegMean"]
 
 
-class Gradient(MethodBase):
-    """What learns from the experts' successful transcripts on search items. Every pair of settings is tried."""
+class Gradient(Taught):
+    """What takes gradient steps. Every pair of settings is tried."""
 
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
     """Numbers of Adam steps."""
@@ -175,10 +182,6 @@ SHARED = {
 
 Coefficients = RandomSearch | CmaEs | PolicyGradient | NsgaII
 Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | Lora | CycleQD
-
-
-TAUGHT = (RegMean, Gradient)
-"""What learns from the experts' transcripts, so that the experts' evaluations count as theirs."""
 
 
 class Budget(ApiModel):

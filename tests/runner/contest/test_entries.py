@@ -147,6 +147,7 @@ def test_only_those_who_learn_are_given_lessons(folder: Path) -> None:
         {"name": "ours-without", "type": "CycleQD", "search": guided, "lessons": False},
         {"name": "polished", "type": "CycleQD", "finalize": {"polishSteps": 2}},
         {"name": "reg-mean", "type": "RegMean"},
+        {"name": "reg-mean-without", "type": "RegMean", "lessons": False},
     ]
     with_lessons = load_contest(write_contest(folder, methods, lessons=2))
     without = load_contest(write_contest(folder, methods))

@@ -41,7 +41,7 @@ def lora(arena: Arena, method: Lora) -> Proposals:
 def _trained(arena: Arena, method: Lora, law: Law) -> Weights:
     session = arena.session
     _, rng = schooling(arena, method, law)
-    draw = batches(arena.targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    draw = batches(arena.targets(method), [1.0] * arena.n_experts, method.batch_items, rng())
     names = [matrix.name for matrix in session.layout.matrices]
     session.engine.load(session.materialiser.tensors(session.nothing, changed_only=True))
     # peft draws from the global generator; what it draws is ours, and what others draw stays as it was.

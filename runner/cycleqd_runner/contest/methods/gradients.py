@@ -20,9 +20,9 @@ from cycleqd_runner.guide.descent import Law, Parametrise
 from cycleqd_runner.guide.targets import batches
 
 
-def reg_mean(arena: Arena, method: RegMean) -> Proposals:  # noqa: ARG001 - there is nothing to set
+def reg_mean(arena: Arena, method: RegMean) -> Proposals:
     """Propose the closed-form merge of linear layers within the experts' directions (Jin et al., ICLR 2023)."""
-    start, passed = arena.regression
+    start, passed = arena.regression(method)
     yield Candidate("regression", lambda: start, passed)
 
 
@@ -30,7 +30,7 @@ def guided(arena: Arena, method: Guided) -> Proposals:
     """Propose what gradient steps make of one start, without any archive; every pair of steps and learning rate."""
     passed = 0
     if method.start == "Regression":
-        start, passed = arena.regression
+        start, passed = arena.regression(method)
     else:
         start = arena.blend([method.gain] * arena.n_experts)
     for law in laws(method):
@@ -87,11 +87,11 @@ def _candidate(
     passed: int = 0,
 ) -> Candidate:
     """Return the candidate that ``law`` makes of ``first``; ``passed`` tokens were trained on before."""
-    shares = [1.0] * arena.n_experts
+    shares, lessons = [1.0] * arena.n_experts, arena.lessons(method)
     training, rng = schooling(arena, method, law)
 
     def make() -> Genome:
-        done = arena.guide.descend(ground, first, arena.lessons, shares, law, method.batch_items, rng(), parametrise)
+        done = arena.guide.descend(ground, first, lessons, shares, law, method.batch_items, rng(), parametrise)
         return done.genome(ground)
 
     return Candidate(label(law), make, passed + training)
@@ -103,7 +103,7 @@ def schooling(arena: Arena, method: Gradient, law: Law) -> tuple[int, Callable[[
     def rng() -> np.random.Generator:
         return generator(arena.seed, -1, f"contest/{method.name}/{law.steps}/{law.learning_rate}")
 
-    draw = batches(arena.targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    draw = batches(arena.targets(method), [1.0] * arena.n_experts, method.batch_items, rng())
     return sum(len(target.tokens) for step in range(law.steps) for target in draw(step).targets), rng
 
 
