@@ -73,20 +73,19 @@ class Guide:
             UnsupportedHere: the model has matrices that guidance does not know, or the memory does not suffice.
             BadManifest: full-rank experts without ``search.basis.rank``.
         """
-        law = self.law
-        ground, units = torch.from_numpy(start.values), self._units
-        done = self.descend(
-            start,
-            torch.zeros_like(ground),
-            lessons,
-            shares,
-            Law(steps, law.learning_rate),
-            law.batch_items,
-            rng,
-            lambda moved: ground.to(moved.device) + units.to(moved.device) * moved,
-        )
+        law = Law(steps, self.law.learning_rate)
+        moves, moved = self.moves(start)
+        done = self.descend(start, moves, lessons, shares, law, self.law.batch_items, rng, moved)
         teachers = tuple(sorted({lesson.teacher for lesson in lessons}))
         return Improved(done.genome(start), teachers, done.tokens, done.losses)
+
+    def moves(self, start: Genome) -> tuple[torch.Tensor, Parametrise]:
+        """Return moves from ``start``, (layout.size,) zeros, and what makes the genome's numbers of moves.
+
+        A move of 1 is 1 for a gain; in a core it is an expert's root mean square singular value of that matrix.
+        """
+        ground, units = torch.from_numpy(start.values), self._units
+        return torch.zeros_like(ground), lambda moves: ground.to(moves.device) + units.to(moves.device) * moves
 
     def descend(
         self,
@@ -161,7 +160,7 @@ class Guide:
 
     @cached_property
     def _units(self) -> torch.Tensor:
-        """(layout.size,) what a step of 1 means for each number: a gain, or in a core an expert's singular value."""
+        """(layout.size,) what a move of 1 means for each number."""
         layout, experts = self._session.layout, self._session.experts
         units = np.ones(layout.size, np.float32)
         if layout.form == "Core":

@@ -33,8 +33,9 @@ def guided(arena: Arena, method: Guided) -> Proposals:
         start, passed = arena.regression(method)
     else:
         start = arena.blend([method.gain] * arena.n_experts)
+    moves, moved = arena.guide.moves(start)
     for law in laws(method):
-        yield _candidate(arena, method, start, torch.from_numpy(start.values), law, passed=passed)
+        yield _candidate(arena, method, start, moves, law, moved, passed=passed)
         passed = 0  # the start is made once
 
 
@@ -82,7 +83,7 @@ def _candidate(
     ground: Genome,
     first: torch.Tensor,
     law: Law,
-    parametrise: Parametrise = lambda numbers: numbers,
+    parametrise: Parametrise,
     *,
     passed: int = 0,
 ) -> Candidate:
