@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup quickstart test images e2e lint crds bench docs clean
+.PHONY: help setup quickstart test images e2e lint crds bench results docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/
 	@for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)); do \
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
 	$(BIN)/python tools/benchmarks_page.py
+
+results: $(VENV)/.ready ## play the comparison of methods that is not played yet (hours) and renew docs/results.md
+	$(BIN)/python examples/quickstart/prepare_base.py
+	$(BIN)/cycleqd compare examples/quickstart/compare.yaml
+	$(BIN)/python tools/results_page.py
 
 docs: $(VENV)/.ready ## regenerate the references of manifest, metrics, command and chart
 	$(BIN)/python tools/manifest_reference.py

@@ -125,8 +125,10 @@ class Contest:
 
     def fingerprint(self, seed: int, method: Method | None) -> str:
         """Return a digest of all that decides what a method reaches with a seed."""
-        if isinstance(method, CycleQD | Taught):
-            run = self.run(seed, method if isinstance(method, CycleQD) else None)
+        if isinstance(method, CycleQD):
+            run = self.run(seed, method)
+        elif isinstance(method, Taught):
+            run = self._run(seed, None, SHARED, 0, lessons=self.spec.lessons if method.lessons else 0)
         else:  # neither lessons nor cores decide anything
             run = self._run(seed, None, PLAIN, 0, lessons=0)
         parts = {
