@@ -112,10 +112,10 @@ class GuidedEmitter(ApiModel):
     answer to what it sees (RegMean within the experts' factors). Uniform: the same share of every task vector."""
     first_gain: Annotated[float, Field(gt=0.0, le=10.0)] = 0.4
     """That share; a regression takes it for what its inputs leave open."""
-    first_steps: Annotated[int, Field(ge=1, le=10_000)] = 24
+    first_steps: Annotated[int, Field(ge=1, le=10_000)] = 48
     """Adam steps of such a child."""
-    learning_rate: Positive = 0.05
-    """Adam's step size on the gains; it falls to zero along half a cosine."""
+    learning_rate: Positive = 0.03
+    """Adam's step size on gains, or on cores in units of an expert's singular values; it falls to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
     """Transcripts per step."""
     lean: Fraction = 0.5
