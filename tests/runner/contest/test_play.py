@@ -12,13 +12,13 @@ import pytest
 
 from cycleqd import keys
 from cycleqd.errors import BadManifest, RunMismatch
+from cycleqd.records import FinalEvaluation
 from cycleqd.store import FolderStore
 from cycleqd_runner.contest import arena
 from cycleqd_runner.contest.entries import load_contest
 from cycleqd_runner.contest.play import play
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
-from cycleqd_runner.roles.final_evaluations import FinalEvaluation
 from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
 
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
