@@ -1,5 +1,6 @@
 """Where a breed worker's time goes once it is warm: from the timings in the results of a finished quickstart.
 
+That is the one in the paper's setting, where breeding is arithmetic; guided children take gradient steps.
 Run ``python -m benchmarks.worker [STORAGE URI]`` after ``make quickstart``, or with the URI of a run on a cluster.
 """
 
@@ -15,7 +16,7 @@ from cycleqd.identity import read_spec
 from cycleqd.records import read_result
 from cycleqd.store import open_store
 
-DEFAULT = "runs/quickstart"
+DEFAULT = "runs/quickstart-paper"
 
 
 def main() -> int:

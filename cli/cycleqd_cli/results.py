@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cycleqd import keys
 from cycleqd.errors import BadData, MissingObject
+from cycleqd.records import FinalEvaluation, TaskEvaluation
 from cycleqd.report import Report
 from cycleqd.store import FolderStore, ObjectStore
 
@@ -26,6 +27,25 @@ def read_report(store: ObjectStore, name: str) -> Report:
         raise BadData(
             f"{keys.REPORT} in {store.uri} is damaged: delete it, and `cycleqd run` writes it again."
         ) from error
+
+
+def read_test(store: ObjectStore, report: Report) -> tuple[TaskEvaluation, ...]:
+    """Return what the merged model answered on the test split, one per task.
+
+    Nothing if the report does not say which model that was (older versions did not), or if the evaluation is gone.
+
+    Raises:
+        BadData: it is damaged.
+    """
+    if not report.chosen or not report.chosen.genome_sha256:
+        return ()
+    key = keys.final_evaluation(report.chosen.genome_sha256, "test")
+    try:
+        return FinalEvaluation.model_validate_json(store.get(key)).evaluations
+    except MissingObject:
+        return ()
+    except ValueError as error:
+        raise BadData(f"{key} in {store.uri} is damaged: there is no telling what the model answered.") from error
 
 
 def show_results(console: Console, store: ObjectStore, name: str) -> None:

@@ -76,6 +76,30 @@ class TaskEvaluation(Record):
         return fmean(scores)
 
 
+class FinalEvaluation(Record):
+    """One model on one split, as finalize found out: a candidate, or what the final model is compared with."""
+
+    name: str
+    """Of the candidate or model that was evaluated first with this genome; for people."""
+    evaluations: tuple[TaskEvaluation, ...]
+    """One per task, in cycle order."""
+    seconds: float = 0.0
+    """Worker seconds."""
+    gpus: int = 0
+    """GPUs that the worker held meanwhile."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over the tasks, in [0, 1]."""
+        return sum(evaluation.score for evaluation in self.evaluations) / len(self.evaluations)
+
+    @property
+    def tokens(self) -> int:
+        """Read and written, over all items."""
+        outcomes = (outcome for evaluation in self.evaluations for outcome in evaluation.outcomes)
+        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
+
+
 class Timings(Record):
     """Where a worker's seconds went from the result before (or its start) to this one's last verdict."""
 

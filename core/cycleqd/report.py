@@ -101,6 +101,8 @@ class Progress(Record):
     """What the search had taken by then; 0: not known."""
     tokens: int = 0
     """Read and written by then; 0: not known."""
+    training_tokens: int = 0
+    """Passed forward and backward by then, to make the children."""
 
 
 class Candidate(Record):
@@ -113,6 +115,8 @@ class Candidate(Record):
     """Mean score per task on the validation split."""
     polish: int = 0
     """Gradient steps that were taken after blending."""
+    genome_sha256: str = ""
+    """Of its genome: names its evaluations in the store; empty in reports of older versions."""
     chosen: bool = False
 
     @property
@@ -147,6 +151,11 @@ class Cost(Record):
     final_answer_tokens: int = 0
     final_evaluations: int = 0
     """Models evaluated on the validation or on the test splits."""
+
+    @property
+    def evaluation_tokens(self) -> int:
+        """Read and written on all splits."""
+        return self.prompt_tokens + self.answer_tokens + self.final_prompt_tokens + self.final_answer_tokens
 
 
 class FailedWork(Record):

@@ -1,4 +1,7 @@
-"""Run the quickstart with several seeds and print docs/quickstart.md's table. Finished and interrupted runs go on."""
+"""Run one of the quickstart's manifests with several seeds and print a table as in docs/quickstart.md.
+
+Finished and interrupted runs go on.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +22,28 @@ HERE = Path(__file__).parent
 
 def main(
     seeds: Annotated[list[int] | None, typer.Argument(help="Seeds of the search and the splits.")] = None,
+    manifest: Annotated[str, typer.Option(help="Which: run.yaml or paper.yaml.")] = "run.yaml",
     folder: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("runs/seeds"),
-    children: Annotated[
-        int | None, typer.Option(help="Children per run, as the quickstart's manifest if unset.")
-    ] = None,
+    children: Annotated[int | None, typer.Option(help="Children per run, as in the manifest if unset.")] = None,
 ) -> None:
     """Run the quickstart with each seed and print a Markdown table.
 
-    Example: python examples/quickstart/seeds.py 0 1 2
+    Example: python examples/quickstart/seeds.py 0 1 2 --manifest paper.yaml
     """
     folder.mkdir(parents=True, exist_ok=True)
-    reports = [_run(seed, folder.resolve(), children) for seed in seeds or [0, 1, 2]]
+    reports = [_run(HERE / manifest, seed, folder.resolve(), children) for seed in seeds or [0, 1, 2]]
     print(table(reports))
 
 
-def _run(seed: int, folder: Path, children: int | None) -> Report:
-    manifest = yaml.safe_load((HERE / "run.yaml").read_text(encoding="utf-8"))
+def _run(file: Path, seed: int, folder: Path, children: int | None) -> Report:
+    manifest = yaml.safe_load(file.read_text(encoding="utf-8"))
     spec = manifest["spec"]
     spec["search"]["seed"] = seed
     spec["search"]["children"] = children or spec["search"]["children"]
-    spec["storage"]["uri"] = str(folder / f"seed-{seed}")
+    spec["storage"]["uri"] = str(folder / f"{file.stem}-{seed}")
     for source in (spec["baseModel"], *spec["experts"]):
         source["uri"] = str((HERE / source["uri"]).resolve())
-    path = folder / f"seed-{seed}.yaml"
+    path = folder / f"{file.stem}-{seed}.yaml"
     path.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "cycleqd_cli", "run", str(path)], check=True)
     return Report.model_validate_json(open_store(spec["storage"]["uri"]).get(keys.REPORT))

@@ -60,6 +60,17 @@ def test_plot_report_and_export_need_a_name_only(api_server: ApiServer, secret: 
     assert Path("model/config.json").read_text(encoding="utf-8") == "{}"
 
 
+def test_a_run_in_the_cluster_stands_beside_another(api_server: ApiServer, secret: Mapping[str, str]) -> None:
+    api_server.add_secret("s3", secret)
+    told = cycleqd("report", "tiny", "--beside", "other")
+    assert (told.exit_code, is_one_sentence(told.stderr)) == (2, True), told.stderr
+    assert "The run other has no final report yet" in told.stderr
+    assert not Path("tiny-report").exists()
+    told = cycleqd("report", "tiny", "--beside", "cqd/tiny")
+    assert told.exit_code == 0, told.stderr
+    assert "Beside another run" in Path("tiny-report/report.html").read_text(encoding="utf-8")
+
+
 def test_two_runs_are_compared(api_server: ApiServer, secret: Mapping[str, str]) -> None:
     api_server.add_secret("s3", secret)
     told = cycleqd("compare", "tiny", "other", "-o", "json")

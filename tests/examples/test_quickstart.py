@@ -1,4 +1,7 @@
-"""The quickstart's manifests mean the same run, on a laptop and on a cluster, and find there what is uploaded."""
+"""The quickstart's manifests mean the same run, on a laptop and on a cluster, and find there what is uploaded.
+
+The paper's differs from it in the search alone, and starts from where all comparisons do.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from cycleqd.api import RunSpec
 from cycleqd.manifest import load_manifest, parse_manifest
 from cycleqd.placing import below
 from cycleqd.store import open_store
+from cycleqd_runner.contest.entries import load_contest
 from tests.core.store.harness import unused_address
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
@@ -48,6 +52,25 @@ def _upload(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 def test_laptop_and_cluster_run_the_same() -> None:
     assert _without_places("cluster.yaml") == _without_places("run.yaml")
+
+
+def test_the_papers_setting_differs_in_the_search_and_has_no_lessons() -> None:
+    ours, papers = _manifest("run.yaml"), _manifest("paper.yaml")
+    assert ours["metadata"] != papers["metadata"]
+    assert ours["spec"]["storage"] != papers["spec"]["storage"]
+    for spec in (ours["spec"], papers["spec"]):
+        del spec["storage"]
+    for task in ours["spec"]["tasks"]:
+        assert task["items"].pop("lessons")
+    search, papers_search = ours["spec"].pop("search"), papers["spec"].pop("search")
+    assert ours["spec"] == papers["spec"]
+    assert search["seed"] == papers_search["seed"], "the test items are the same"
+    assert search["emitter"]["type"] == "Guided"
+    assert papers_search.keys() == {"children", "seed"}, "the defaults are the paper's"
+
+
+def test_methods_are_compared_by_what_differs_from_the_papers_setting() -> None:
+    assert load_contest(QUICKSTART / "compare.yaml").manifest.spec.search.emitter.type == "Paper"
 
 
 def test_a_storage_root_makes_the_laptops_manifest_the_clusters() -> None:

@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cycleqd.store import open_store
+from cycleqd import keys
+from cycleqd.records import FinalEvaluation
+from cycleqd.store import FolderStore, open_store
 from tests.runner.models import fine_tune, save_adapter, save_llama
 from tests.runner.runs import (
     COMMAND,
@@ -114,6 +116,12 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     polished = [candidate for candidate in report["candidates"] if candidate["polish"]]
     assert "aggregate-polished" in {candidate["name"] for candidate in polished}
     assert report["cost"]["training_tokens"] > sum(child.training_tokens for child in children)
+    assert report["progress"][-1]["training_tokens"] == sum(child.training_tokens for child in children)
+    chosen = next(candidate for candidate in report["candidates"] if candidate["chosen"])
+    run = FolderStore(manifest.parent / spec["storage"]["uri"])
+    test = FinalEvaluation.model_validate_json(run.get(keys.final_evaluation(chosen["genome_sha256"], "test")))
+    merged = report["scores"]["merged"]
+    assert {own.task: own.score for own in test.evaluations} == {task: own["mean"] for task, own in merged.items()}
     adapter = tmp_path / "adapter"
     exported = subprocess.run([*COMMAND, "export", str(manifest), str(adapter), "--final", "--adapter"], check=False)
     assert exported.returncode == 0

@@ -115,7 +115,7 @@ class GuidedEmitter(ApiModel):
     first_steps: Annotated[int, Field(ge=1, le=10_000)] = 48
     """Adam steps of such a child."""
     learning_rate: Positive = 0.03
-    """Adam's step size on gains, or on cores in units of an expert's singular values; it falls to zero along half a cosine."""
+    """Adam's step size on gains, or on cores in units of singular values; it falls to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
     """Transcripts per step."""
     lean: Fraction = 0.5

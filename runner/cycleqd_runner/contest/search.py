@@ -22,7 +22,7 @@ from cycleqd.errors import BadManifest
 from cycleqd.final import aggregate
 from cycleqd.genome import Genome
 from cycleqd.identity import claim
-from cycleqd.records import read_result
+from cycleqd.records import FinalEvaluation, read_result
 from cycleqd.store import ObjectStore, open_store
 from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
@@ -32,7 +32,7 @@ from cycleqd_runner.contest.spec import CycleQD, Gradient, Method, RegMean, Taug
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.candidates import CandidateGenomes
-from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.finalize import choose
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import read_transcripts, write_result

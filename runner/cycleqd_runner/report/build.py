@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -157,19 +158,34 @@ def progress(population: Population, results: Sequence[Result] = ()) -> tuple[Pr
     first, last = population.n_experts, int(population.ids[-1]) + 1
     points = NOVELTY_POINTS if population.settings.type == "DominatedNovelty" else PROGRESS_POINTS
     stops = np.unique(np.linspace(first, last, min(points, last - first + 1)).astype(int))
-    spent = [(result.turn, sum(seconds_by_kind(result).values()), sum(result.tokens)) for result in results]
+    spent = [_Spent.by(result) for result in results]
     return tuple(_progress_at(population.first(int(stop)), int(stop), spent) for stop in stops)
 
 
-def _progress_at(population: Population, stop: int, spent: Sequence[tuple[int, float, int]]) -> Progress:
+class _Spent(NamedTuple):
+    """What one result took."""
+
+    turn: int
+    seconds: float
+    tokens: int
+    training_tokens: int
+
+    @classmethod
+    def by(cls, result: Result) -> _Spent:
+        return cls(result.turn, sum(seconds_by_kind(result).values()), sum(result.tokens), result.training_tokens)
+
+
+def _progress_at(population: Population, stop: int, spent: Sequence[_Spent]) -> Progress:
+    done = [one for one in spent if one.turn < stop]
     return Progress(
         children=child_number(stop, population.n_experts) - 1,
         coverage=tuple(archive.coverage for archive in population.archives),
         qd_score=tuple(archive.qd_score for archive in population.archives),
         best=tuple(float(score) for score in population.scores.max(axis=0)),
         best_mean=float(population.scores.mean(axis=1).max()),
-        worker_seconds=sum(seconds for turn, seconds, _ in spent if turn < stop),
-        tokens=sum(tokens for turn, _, tokens in spent if turn < stop),
+        worker_seconds=sum(one.seconds for one in done),
+        tokens=sum(one.tokens for one in done),
+        training_tokens=sum(one.training_tokens for one in done),
     )
 
 

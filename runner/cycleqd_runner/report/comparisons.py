@@ -24,12 +24,22 @@ def differences(tables: Tables, own_experts: Mapping[str, str], seed: int) -> tu
     best = max(experts, key=lambda name: sum(float(scores.mean()) for scores in tables[name]))
     ideal = [tables[expert][k] for k, expert in enumerate(own_experts.values())]
     others = {best: tables[best], "average": tables["average"], OWN_EXPERTS: ideal}
-    return tuple(_difference(name, tables["merged"], other, list(own_experts), seed) for name, other in others.items())
+    return tuple(difference(name, tables["merged"], other, list(own_experts), seed) for name, other in others.items())
 
 
-def _difference(
+def difference(
     against: str, merged: Sequence[Scores], other: Sequence[Scores], tasks: Sequence[str], seed: int
 ) -> Difference:
+    """Return how the merged model compares with another one.
+
+    Args:
+        against: name of the other model.
+        merged: one array of items per task.
+        other: likewise, in the same item order.
+        tasks: their names.
+        seed: of the resampling.
+    """
+
     def change(first: Sequence[Scores], second: Sequence[Scores], purpose: str) -> Change:
         return Change.of(grouped_difference(first, second, generator(seed, -1, purpose)))
 

@@ -39,11 +39,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity against the number of children.
+    """One quantity against the number of children, or against tokens.
 
     Attributes:
         title: what is shown, with its unit.
-        curves: in the order of the tasks.
+        curves: in the order of the tasks, or of the runs.
         x_axis: what the rows of labels below the plot count, from top to bottom.
         x_rows: labels, in SVG units; below the number of children, what they had cost by then.
         y_ticks: in SVG units.
@@ -77,8 +77,7 @@ def _panel(
     """Return a panel of (n_points, n_curves) values."""
     children = [point.children for point in points]
     x_scale = WIDTH / max(1, children[-1] - children[0])
-    y_marks = _marks(0.0, max((value for row in values for value in row), default=0.0) or 1.0)
-    y_scale = HEIGHT / y_marks[-1]
+    y_scale, y_ticks = _y_axis(max((value for row in values for value in row), default=0.0))
     xs = [(number - children[0]) * x_scale for number in children]
     curves = []
     for index, (name, column) in enumerate(zip(names, zip(*values, strict=True), strict=True)):
@@ -90,8 +89,43 @@ def _panel(
         curves=tuple(curves),
         x_axis=x_axis,
         x_rows=x_rows,
-        y_ticks=tuple(Tick(HEIGHT - mark * y_scale, f"{mark:g}") for mark in y_marks),
+        y_ticks=y_ticks,
     )
+
+
+def best_against_tokens(runs: Sequence[tuple[str, Sequence[Progress]]]) -> Panel | None:
+    """Return a curve per run of the best individual's mean search score, or None where a run's tokens are not known.
+
+    Args:
+        runs: names, and how the searches went.
+    """
+    if not all(points and points[-1].tokens for _, points in runs):
+        return None
+    spent = [[point.tokens + point.training_tokens for point in points] for _, points in runs]
+    best = [[100 * point.best_mean for point in points] for _, points in runs]
+    greatest = max(own[-1] for own in spent)
+    x_scale, (size, unit) = WIDTH / greatest, token_unit(greatest)
+    y_scale, y_ticks = _y_axis(max(own[-1] for own in best))
+    curves = []
+    for index, ((name, _), xs, ys) in enumerate(zip(runs, spent, best, strict=True)):
+        path = _steps([x * x_scale for x in xs], [HEIGHT - y * y_scale for y in ys])
+        last = f"{ys[-1]:.3g} % with {like(xs[-1] / size, greatest / size)} {unit}"
+        curves.append(Curve(name, _kind(name, index), path, last))
+    marks = [mark for mark in _marks(0.0, greatest / size) if mark * size <= greatest]
+    return Panel(
+        title="Best mean search score of one model, %",
+        curves=tuple(curves),
+        x_axis=(unit,),
+        x_rows=(tuple(Tick(mark * size * x_scale, f"{mark:g}") for mark in marks),),
+        y_ticks=y_ticks,
+    )
+
+
+def _y_axis(greatest: float) -> tuple[float, tuple[Tick, ...]]:
+    """Return the SVG units of one unit of a quantity, and the ticks from zero to at least its greatest value."""
+    marks = _marks(0.0, greatest or 1.0)
+    scale = HEIGHT / marks[-1]
+    return scale, tuple(Tick(HEIGHT - mark * scale, f"{mark:g}") for mark in marks)
 
 
 def _x_rows(points: Sequence[Progress], scale: float) -> tuple[tuple[str, ...], tuple[tuple[Tick, ...], ...]]:

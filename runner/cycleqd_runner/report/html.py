@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from cycleqd.report import Report
 from cycleqd_runner.report import formats, heatmaps, rows, scatter, summary, tree
+from cycleqd_runner.report.beside import Beside
 from cycleqd_runner.report.card import lineage
 from cycleqd_runner.report.curves import HEIGHT, WIDTH, panels
 from cycleqd_runner.report.people import People
@@ -25,8 +26,13 @@ BEST = 20
 """Individuals that the page lists; report.json holds all."""
 
 
-def render(report: Report) -> str:
-    """Return the page of a report; one of an unfinished or empty run says what is missing."""
+def render(report: Report, beside: Beside | None = None) -> str:
+    """Return the page of a report; one of an unfinished or empty run says what is missing.
+
+    Args:
+        report: what the page is about.
+        beside: other runs to show beside it.
+    """
     people, chosen = People.of(report), report.chosen
     style, script = _asset("page.css"), _asset("page.js")
     archives, dots = heatmaps.archive_maps(report), scatter.scatters(report)
@@ -44,6 +50,7 @@ def render(report: Report) -> str:
             skills=summary.skills(report),
             scores=rows.score_rows(report),
             changes=rows.change_rows(report),
+            beside=beside,
             archives=archives,
             scatters=dots,
             elites=_elites(people, archives, dots),

@@ -7,36 +7,12 @@ from dataclasses import dataclass, field
 from cycleqd import keys
 from cycleqd.errors import MissingObject, Unscored
 from cycleqd.genome import Genome
-from cycleqd.records import Record, Split, TaskEvaluation
+from cycleqd.records import FinalEvaluation, Split
 from cycleqd_runner.assess import Weights, assess
 from cycleqd_runner.report.costs import FinalUsage
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
-
-
-class FinalEvaluation(Record):
-    """One model on one split."""
-
-    name: str
-    """Of the candidate or model that was evaluated first with this genome; for people."""
-    evaluations: tuple[TaskEvaluation, ...]
-    """One per task, in cycle order."""
-    seconds: float = 0.0
-    """Worker seconds."""
-    gpus: int = 0
-    """GPUs that the worker held meanwhile."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over the tasks, in [0, 1]."""
-        return sum(evaluation.score for evaluation in self.evaluations) / len(self.evaluations)
-
-    @property
-    def tokens(self) -> int:
-        """Read and written, over all items."""
-        outcomes = (outcome for evaluation in self.evaluations for outcome in evaluation.outcomes)
-        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cycleqd import keys
 from cycleqd.errors import Unscored
 from cycleqd.final import Blend, aggregate, average, best_members, greedy, polished
+from cycleqd.records import FinalEvaluation
 from cycleqd.report import Candidate
 from cycleqd.store.transfer import upload_folder
 from cycleqd_runner.affinity import measure
@@ -20,7 +21,7 @@ from cycleqd_runner.report.build import build_report, view_run
 from cycleqd_runner.report.card import model_card
 from cycleqd_runner.report.publish import publish
 from cycleqd_runner.roles.candidates import CandidateGenomes
-from cycleqd_runner.roles.final_evaluations import FinalEvaluation, FinalEvaluations
+from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
@@ -57,10 +58,12 @@ async def choose(
     if not population.ready:
         raise Unscored("The experts have no complete scores yet: finalize runs after they were evaluated.")
     found: dict[str, FinalEvaluation] = {}
+    digests: dict[str, str] = {}
 
     async def score(blend: Blend) -> float:
         genome = await patiently(genomes.of, blend)
         found[blend.name] = await scoring.on("validation", blend.name, genome)
+        digests[blend.name] = genome.digest
         return found[blend.name].mean
 
     blends = [aggregate(population), average(session.n_experts), *best_members(population, settings.candidates)]
@@ -80,6 +83,7 @@ async def choose(
             name=blend.name,
             weights=blend.weights,
             polish=blend.polish,
+            genome_sha256=digests[blend.name],
             validation={evaluation.task: evaluation.score for evaluation in found[blend.name].evaluations},
             chosen=blend is chosen,
         )

@@ -12,6 +12,7 @@ import pytest
 
 from cycleqd import keys
 from cycleqd.errors import BadManifest, RunMismatch
+from cycleqd.records import FinalEvaluation
 from cycleqd.store import FolderStore
 from cycleqd_runner.contest import arena
 from cycleqd_runner.contest.entries import ALL, Part, load_contest
@@ -19,7 +20,6 @@ from cycleqd_runner.contest.estimates import scores_of
 from cycleqd_runner.contest.play import play
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
-from cycleqd_runner.roles.final_evaluations import FinalEvaluation
 from cycleqd_runner.roles.writing import read_transcripts
 from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from cycleqd.genome import Genome
-from cycleqd.records import ItemOutcome, TaskEvaluation
+from cycleqd.records import FinalEvaluation, ItemOutcome, TaskEvaluation
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.search import Final, chosen
-from cycleqd_runner.roles.final_evaluations import FinalEvaluation
 
 
 class Scoring:

@@ -24,6 +24,7 @@ from cycleqd.report import (
     Interval,
     Report,
 )
+from cycleqd_runner.report.beside import FinishedRun
 from cycleqd_runner.report.build import progress, view_archive
 
 SKILLS = ("sql", "shell", "python", "maths", "french")
@@ -111,6 +112,31 @@ def demo_report(n_tasks: int = 3, children: int = 200, seed: int = 0, **archive:
 def empty_report() -> Report:
     """Return the report of a run of which nothing is known."""
     return Report(run="nothing", uid="", tasks=(), experts=(), scores={}, means={})
+
+
+def finished(name: str, children: int = 200, right: float = 0.6, seed: int = 0, **search: Any) -> FinishedRun:
+    """Return a run of three tasks whose merged model answered the first items of each test rightly.
+
+    Args:
+        name: of the run.
+        children: that it bred.
+        right: share of the items in [0, 1].
+        seed: of the search.
+        search: other fields of the search, as in manifests.
+    """
+    spec = run_spec(3, children)
+    fields = spec.model_dump(mode="json", by_alias=True)
+    fields["search"] |= {"seed": seed, **search}
+    test = tuple(
+        TaskEvaluation(
+            task=task,
+            split="test",
+            outcomes=tuple(ItemOutcome(item=f"{k}", score=float(k < round(right * ITEMS))) for k in range(ITEMS)),
+        )
+        for task in SKILLS[:3]
+    )
+    report = demo_report(3, children).model_copy(update={"run": name})
+    return FinishedRun(report, RunSpec.model_validate(fields), test)
 
 
 def interval(mean: float, half: float = 0.08, items: int = ITEMS) -> Interval:

@@ -185,6 +185,15 @@ def test_progress_knows_what_it_took() -> None:
     assert (points[-1].children, points[-1].worker_seconds, points[-1].tokens) == (30, 3300.0, 33 * 3300)
 
 
+def test_progress_knows_what_was_trained_on() -> None:
+    individuals = search(3, 10, np.random.default_rng(0))
+    results = [
+        result_of(one, SKILLS[:3]).model_copy(update={"training_tokens": 7 * (one.id >= 3)}) for one in individuals
+    ]
+    points = progress(population_of(individuals, run_spec(3)), results)
+    assert [point.training_tokens for point in points] == [7 * point.children for point in points]
+
+
 def test_gpus_count_while_they_are_held(store: ObjectStore) -> None:
     before = view_run(store, read_spec(store)).cost
     result = Result(

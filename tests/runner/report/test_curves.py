@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cycleqd.report import Progress
-from cycleqd_runner.report.curves import HEIGHT, MEAN, WIDTH, panels
+from cycleqd_runner.report.curves import HEIGHT, MEAN, WIDTH, best_against_tokens, panels
 from tests.runner.report.support import demo_report, empty_report
 
 
@@ -58,6 +58,30 @@ def test_what_children_had_cost_stands_below_their_number() -> None:
 def test_short_runs_count_whole_children() -> None:
     report = demo_report(2).model_copy(update={"progress": (point(0, 0.0), point(12, 0.6))})
     assert [tick.text for tick in panels(report)[0].x_rows[0]] == ["0", "5", "10"]
+
+
+def spent(children: int, best: float, tokens: int, training: int = 0) -> Progress:
+    """Return a point at which the best mean is ``best``."""
+    return point(children, 2 * best - 1.0).model_copy(update={"tokens": tokens, "training_tokens": training})
+
+
+def test_runs_are_drawn_against_all_their_tokens() -> None:
+    ours = [spent(0, 0.5, 1_000_000), spent(9, 0.8, 1_500_000, training=500_000)]
+    papers = [spent(0, 0.5, 1_000_000), spent(45, 0.6, 4_000_000)]
+    panel = best_against_tokens([("ours", ours), ("paper's", papers)])
+    assert panel is not None
+    assert [(curve.name, curve.kind) for curve in panel.curves] == [("ours", "line-0"), ("paper's", "line-1")]
+    assert [curve.last for curve in panel.curves] == ["80 % with 2.00 million tokens", "60 % with 4.00 million tokens"]
+    assert panel.curves[0].path == f"M{WIDTH / 4:.1f} {HEIGHT * 3 / 8:.1f}H{WIDTH / 2:.1f}V0.0H{WIDTH / 2:.1f}"
+    assert panel.curves[1].path.endswith(f"H{WIDTH:.1f}")
+    assert panel.x_axis == ("million tokens",)
+    assert [tick.text for tick in panel.x_rows[0]] == ["0", "1", "2", "3", "4"]
+    assert [tick.at for tick in panel.x_rows[0]] == pytest.approx([k * WIDTH / 4 for k in range(5)])
+
+
+@pytest.mark.parametrize("unknown", [[], [point(9, 0.5)]], ids=["no progress", "an older version"])
+def test_runs_whose_tokens_are_not_known_are_not_drawn(unknown: list[Progress]) -> None:
+    assert best_against_tokens([("known", [spent(9, 0.5, 10)]), ("unknown", unknown)]) is None
 
 
 @pytest.mark.parametrize("progress", [(point(0, 0.0),), (point(7, 0.3),), (point(0, 0.0), point(1, 0.0))])

@@ -220,6 +220,13 @@ def test_cost_given_up_children_notes_and_manifest_are_told() -> None:
         assert expected.replace(" ", "") in text.replace(" ", ""), expected
 
 
+def test_training_is_told_where_there_was_some() -> None:
+    report = demo_report(2)
+    assert "tokens trained on" not in page_of(2).text()
+    trained = report.model_copy(update={"cost": report.cost.model_copy(update={"training_tokens": 54_321})})
+    assert "tokens trained on54,321" in Page(render(trained)).text()
+
+
 def test_an_empty_report_says_what_is_missing() -> None:
     page = Page(render(empty_report()))
     assert "There are no test scores yet" in page.text()

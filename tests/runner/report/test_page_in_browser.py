@@ -12,10 +12,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page
 
 from cycleqd.report import Report
+from cycleqd_runner.report.beside import side_by_side
 from cycleqd_runner.report.html import render
 from cycleqd_runner.report.people import People
 from tests.runner.report.browser import CHROMIUM, chromium, visit
-from tests.runner.report.support import demo_report, empty_report
+from tests.runner.report.support import demo_report, empty_report, finished
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
 
@@ -29,8 +30,11 @@ REPORTS: dict[str, Report] = {
     ),
     "large": demo_report(3, children=1197),
     "wide": demo_report(5, children=1195),
+    "beside": demo_report(3),
     "dots": demo_report(5, type="DominatedNovelty", size=60),
 }
+BESIDE = {"beside": side_by_side(finished("demo"), [finished("other", children=45)])}
+"""What some pages show other runs in."""
 AA = 4.5
 """Least contrast of text in WCAG 2, level AA."""
 
@@ -69,7 +73,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     paths = {name: folder / f"{name}.html" for name in REPORTS}
     for name, path in paths.items():
-        path.write_text(render(REPORTS[name]), encoding="utf-8")
+        path.write_text(render(REPORTS[name], BESIDE.get(name)), encoding="utf-8")
     return paths
 
 
