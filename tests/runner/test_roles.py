@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -45,16 +46,18 @@ def test_what_is_no_result_does_not_keep_a_child_from_being_done(tmp_path: Path,
     ],
 )
 def test_workers_tell_about_every_result(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], told: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, object], told: str
 ) -> None:
     result = make_result(4, [0.5, 1.0], timings=Timings(evaluate_seconds=2.0)).model_copy(update=change)
-    write_result(FolderStore(tmp_path), result, [])
-    assert capsys.readouterr().err.splitlines() == [told]
+    with caplog.at_level(logging.INFO, "cycleqd_runner"):
+        write_result(FolderStore(tmp_path), result, [])
+    assert caplog.messages == [told]
 
 
-def test_what_has_no_score_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_result(FolderStore(tmp_path), make_result(4, [0.5, None]), [])
-    assert "task-1 not scored (sandbox down)" in capsys.readouterr().err
+def test_what_has_no_score_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "cycleqd_runner"):
+        write_result(FolderStore(tmp_path), make_result(4, [0.5, None]), [])
+    assert "task-1 not scored (sandbox down)" in caplog.text
 
 
 def test_transcripts_are_read_back(tmp_path: Path) -> None:
