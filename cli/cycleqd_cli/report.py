@@ -70,7 +70,7 @@ def report(
 
 def _beside(opened: OpenedRun, others: Sequence[OpenedRun]) -> Beside:
     """Return finished runs beside another one. Raises what reading their reports and tests raises."""
-    from cycleqd_runner.report.beside import FinishedRun, side_by_side  # noqa: PLC0415 - as in report
+    from cycleqd_runner.report.beside import FinishedRun, side_by_side  # noqa: PLC0415 - only --beside needs numpy
 
     def finished(run: OpenedRun) -> FinishedRun:
         found = read_report(run.store, run.name)

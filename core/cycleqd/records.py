@@ -75,6 +75,11 @@ class TaskEvaluation(Record):
             raise Unscored(f"{len(missing)} of {len(self.outcomes)} {self.task} items have no score: {why}.")
         return fmean(scores)
 
+    @property
+    def tokens(self) -> int:
+        """Read and written, over all items."""
+        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in self.outcomes)
+
 
 class FinalEvaluation(Record):
     """One model on one split, as finalize found out: a candidate, or what the final model is compared with."""
@@ -96,8 +101,7 @@ class FinalEvaluation(Record):
     @property
     def tokens(self) -> int:
         """Read and written, over all items."""
-        outcomes = (outcome for evaluation in self.evaluations for outcome in evaluation.outcomes)
-        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
+        return sum(evaluation.tokens for evaluation in self.evaluations)
 
 
 class Timings(Record):

@@ -81,13 +81,12 @@ class Arena:
     @cached_property
     def expert_tokens(self) -> int:
         """Tokens of the experts' evaluations."""
-        outcomes = [o for result in self.expert_results for own in result.evaluations for o in own.outcomes]
-        return sum(outcome.prompt_tokens + outcome.answer_tokens for outcome in outcomes)
+        return sum(own.tokens for result in self.expert_results for own in result.evaluations)
 
     @cached_property
     def lesson_tokens(self) -> int:
         """Tokens of the experts' answers to the lessons."""
-        return sum(sum(result.tokens) for result in self.expert_results) - self.expert_tokens
+        return sum(result.lessons.tokens for result in self.expert_results if result.lessons)
 
     @property
     def best_expert(self) -> float:
@@ -117,9 +116,10 @@ class Arena:
         Raises:
             BadData: nothing was right.
         """
+        if method.lessons:
+            return self._lessons
         searched = {(task.spec.name, item.id) for task in self.session.tasks for item in task.splits["search"]}
-        every = self._lessons
-        return [one for one in every if method.lessons or (one.transcript.task, one.transcript.item) in searched]
+        return [one for one in self._lessons if (one.transcript.task, one.transcript.item) in searched]
 
     @cached_property
     def _lessons(self) -> list[Lesson]:

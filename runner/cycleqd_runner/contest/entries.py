@@ -18,6 +18,7 @@ from cycleqd.store import ObjectStore, open_store
 from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method, Taught
 
 PLAIN = CycleQD(name="shared", type="CycleQD")
+"""The manifest's run as it is."""
 SHARED = CycleQD(name="shared", type="CycleQD", search={"mutation": {"type": "Svd", "basis": "Child"}})
 """The run that holds what all methods of a seed share: its genomes are cores."""
 

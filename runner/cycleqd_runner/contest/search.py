@@ -28,7 +28,7 @@ from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.methods import METHODS, Candidate, Proposals
-from cycleqd_runner.contest.spec import CycleQD, Gradient, Method, RegMean, Taught
+from cycleqd_runner.contest.spec import CycleQD, Method, Taught
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.candidates import CandidateGenomes
@@ -105,7 +105,8 @@ def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progr
 
 
 async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
-    finalists = 0 if _is_single(method) else arena.contest.spec.finalists
+    is_single = isinstance(method, Taught) and method.models == 1
+    finalists = 0 if is_single else arena.contest.spec.finalists
     progress = _progress(arena, method, finalists, tell)
     if isinstance(method, Taught):
         _pay_for_experts(arena, method, progress)
@@ -123,12 +124,6 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
     _refuse_nothing(method, bool(tried), progress.meter)
     best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
     return await chosen(list(best.values())[-max(1, finalists) :], progress.meter), progress
-
-
-def _is_single(method: Method) -> bool:
-    """Return whether a method proposes one model, which needs no choice."""
-    grid = len(method.steps) * len(method.learning_rates) if isinstance(method, Gradient) else None
-    return isinstance(method, RegMean) or grid == 1
 
 
 def _pay_for_experts(arena: Arena, method: Method, progress: Progress) -> None:

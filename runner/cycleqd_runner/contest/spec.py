@@ -96,6 +96,11 @@ class Taught(MethodBase):
     lessons: bool = True
     """Whether it learns from ``spec.lessons`` too, or from the search items alone."""
 
+    @property
+    def models(self) -> int:
+        """How many models it proposes; a single one needs no choice."""
+        return 1
+
 
 class RegMean(Taught):
     """Closed-form merge of linear layers (Jin et al. 2023) by what the experts' layers see of the transcripts."""
@@ -112,6 +117,11 @@ class Gradient(Taught):
     """Of the first step; they fall to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
     """Transcripts per step."""
+
+    @property
+    def models(self) -> int:
+        """See Taught."""
+        return len(self.steps) * len(self.learning_rates)
 
 
 class Guided(Gradient):

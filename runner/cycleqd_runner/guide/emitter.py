@@ -28,8 +28,6 @@ from cycleqd_runner.guide.lessons import Lesson, Lessons
 
 LEAST_TO_LOSE = 0.1
 """What a task counts at least among those that a child must not lose: a skill that is not there yet has to begin."""
-
-
 REGRESSION_LESSONS = 48
 """Lessons of each expert that the first child's regression sees: four times as many made it no better."""
 
@@ -128,10 +126,8 @@ class Guided:
 
 def few_of_each(lessons: Sequence[Lesson], n_experts: int) -> list[Lesson]:
     """Return the experts' first lessons of each task: what a regression needs, however many there are."""
-    own = [lesson for lesson in lessons if lesson.teacher < n_experts]
-    return [
-        lesson for k in range(n_experts) for lesson in [one for one in own if one.teacher == k][:REGRESSION_LESSONS]
-    ]
+    by_expert = [[lesson for lesson in lessons if lesson.teacher == k] for k in range(n_experts)]
+    return [lesson for own in by_expert for lesson in own[:REGRESSION_LESSONS]]
 
 
 def _children(archive: Archive, n_experts: int) -> Archive:

@@ -12,7 +12,7 @@ import pytest
 
 from cycleqd import keys
 from cycleqd.errors import BadManifest, RunMismatch
-from cycleqd.records import FinalEvaluation
+from cycleqd.records import FinalEvaluation, read_result
 from cycleqd.store import FolderStore
 from cycleqd_runner.contest import arena
 from cycleqd_runner.contest.entries import ALL, Part, load_contest
@@ -313,8 +313,15 @@ def test_lessons_are_paid_for_by_those_who_learn(models: Path, tmp_path: Path) -
     lessons = {item for split in splits for item in split["lessons"]}
     told = {name: any(one.item in lessons for one in own) for name, own in said.items()}
     assert told == {"ours": True, "without": False}
-    spent = {one.method: one.spending.search for one in trials_in(tmp_path).values()}
-    assert spent["ours"] > first["ours"]
+    shared = FolderStore(store.root / "shared")
+    asked = [read_result(shared.get(keys.result(k)), "result").lessons for k in (0, 1)]
+    paid = {"ours": sum(own.tokens for own in asked if own), "without": 0}
+    for trial in trials_in(tmp_path).values():
+        if trial.method in stores:
+            children = [key for key in stores[trial.method].list("results/") if key not in map(keys.result, (0, 1))]
+            bred = sum(sum(read_result(stores[trial.method].get(key), key).tokens) for key in children)
+            assert trial.spending.search == first[trial.method] + paid[trial.method] + bred
+    assert paid["ours"] > 0
 
 
 @pytest.mark.parametrize("part", [Part(("nobody",)), Part((), (7,))], ids=["method", "seed"])
