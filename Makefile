@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt tools/make-venv
 	tools/make-venv $(PYTHON) $(VENV)
 	@touch $@
 
-quickstart: $(VENV)/.ready ## evolve a real small model from three experts, ours and the paper's way, without cluster (about half an hour on 2 cores)
+quickstart: $(VENV)/.ready ## evolve a real small model from three experts, ours and the paper's way, without cluster (20 minutes to an hour on 2 cores)
 	$(BIN)/python examples/quickstart/prepare_base.py
 	$(BIN)/cycleqd run examples/quickstart/run.yaml
 	$(BIN)/cycleqd run examples/quickstart/paper.yaml

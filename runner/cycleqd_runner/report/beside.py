@@ -138,7 +138,7 @@ def _emitter(search: Search) -> str:
     emitter, paper = search.emitter, "the paper's crossover and mutation"
     if not isinstance(emitter, GuidedEmitter):
         return paper
-    guided = f"guided by {emitter.steps} gradient steps a child"
+    guided = f"guided by {emitter.steps} gradient steps a child ({emitter.first_steps} for the first)"
     if emitter.schedule == "Bandit":
         return f"{guided}, or {paper}, as a bandit chooses"
     return guided if emitter.share == 1.0 else f"{percent(emitter.share, 0)}{PERCENT} {guided}, otherwise {paper}"
