@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -33,7 +34,11 @@ class RunIdentity(Record):
 
 def immutable_part(spec: RunSpec) -> dict[str, Any]:
     """Return the fields that may not change during a run, camelCase."""
-    whole = spec.model_dump(mode="json", by_alias=True)
+    return immutable_fields(spec.model_dump(mode="json", by_alias=True))
+
+
+def immutable_fields(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a spec, camelCase, that may not change during a run."""
     part = {name: whole[name] for name in IMMUTABLE}
     part["search"] = {name: value for name, value in part["search"].items() if name != "children"}
     part["storage"] = {name: value for name, value in part["storage"].items() if name != "credentialsSecretName"}

@@ -11,10 +11,11 @@ from typing import Any
 
 from cycleqd.api import CycleQDRun
 from cycleqd.errors import BadManifest, near_misses
-from cycleqd.identity import immutable_part
+from cycleqd.identity import immutable_fields
 from cycleqd.manifest import load_manifest, parse_manifest, read_document, validated
 from cycleqd.placing import beside
 from cycleqd.store import ObjectStore, open_store
+from cycleqd_runner.contest.fingerprints import counted
 from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method, Taught
 
 PLAIN = CycleQD(name="shared", type="CycleQD")
@@ -133,9 +134,9 @@ class Contest:
         else:  # neither lessons nor cores decide anything
             run = self._run(seed, None, PLAIN, 0, lessons=0)
         parts = {
-            "run": immutable_part(run.spec),
+            "run": immutable_fields(counted(run.spec)),
             "method": method.model_dump(mode="json", exclude_defaults=True) if method else None,
-            "budget": self.spec.budget.model_dump(mode="json") if method else None,
+            "budget": counted(self.spec.budget) if method else None,
             "finalists": self.spec.finalists if method and not isinstance(method, CycleQD) else None,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
