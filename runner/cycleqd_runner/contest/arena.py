@@ -21,7 +21,8 @@ from cycleqd.records import Result, Split, read_result
 from cycleqd.rng import generator
 from cycleqd.store import open_store
 from cycleqd_runner.contest.entries import Contest
-from cycleqd_runner.contest.spec import MethodBase, Taught
+from cycleqd_runner.contest.spec import LoraOnTrainingData, MethodBase, Taught
+from cycleqd_runner.contest.training_data import training_data
 from cycleqd_runner.guide.emitter import few_of_each
 from cycleqd_runner.guide.guide import Guide, Regression
 from cycleqd_runner.guide.lessons import Lesson, Lessons
@@ -131,11 +132,28 @@ class Arena:
             )
         return found
 
-    def targets(self, method: Taught) -> list[Target]:
-        """Return a method's lessons as tokens."""
-        tasks = [task.spec.name for task in self.session.tasks]
-        said = [lesson.transcript for lesson in self.lessons(method)]
-        return self.session.engine.lend(lambda lent: targets_of(said, tasks, lent))
+    def targets(self, method: Taught | LoraOnTrainingData) -> list[Target]:
+        """Return the right answers that a method learns, as tokens.
+
+        Raises:
+            BadData: nothing was right, or training data are broken or too long for the model.
+        """
+        names = [task.spec.name for task in self.session.tasks]
+        if isinstance(method, Taught):
+            said = [lesson.transcript for lesson in self.lessons(method)]
+            return self.session.engine.lend(lambda lent: targets_of(said, names, lent))
+        trained = [
+            one
+            for task in self.session.tasks
+            for one in training_data(task, method.data.get(task.spec.name), method.generated)
+        ]
+        found = self.session.engine.lend(lambda lent: targets_of(trained, names, lent))
+        without = set(range(len(names))) - {target.task for target in found}
+        if without:
+            raise BadData(
+                f"No training example of task {names[min(without)]} fits into the model's context: give shorter ones."
+            )
+        return found
 
     def regression(self, method: Taught) -> Regression:
         """Return where guidance starts, and the tokens that were passed for it."""

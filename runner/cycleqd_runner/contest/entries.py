@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from cycleqd.api import CycleQDRun
+from cycleqd.api.tasks import ProceduralEvaluator
 from cycleqd.errors import BadManifest, near_misses
 from cycleqd.identity import immutable_fields
 from cycleqd.manifest import load_manifest, parse_manifest, read_document, validated
 from cycleqd.placing import beside
 from cycleqd.store import ObjectStore, open_store
 from cycleqd_runner.contest.fingerprints import counted
-from cycleqd_runner.contest.spec import KIND, ContestFile, ContestSpec, CycleQD, Method, Taught
+from cycleqd_runner.contest.spec import (
+    KIND,
+    ContestFile,
+    ContestSpec,
+    CycleQD,
+    LoraOnTrainingData,
+    Method,
+    Taught,
+)
 
 PLAIN = CycleQD(name="shared", type="CycleQD")
 """The manifest's run as it is."""
@@ -197,3 +206,22 @@ def _check(contest: Contest, origin: str) -> None:
     for method in contest.spec.methods:
         if isinstance(method, CycleQD):
             contest.run(max(contest.spec.seeds), method)
+        if isinstance(method, LoraOnTrainingData):
+            _check_data(contest, method, origin)
+
+
+def _check_data(contest: Contest, method: LoraOnTrainingData, origin: str) -> None:
+    """Refuse training data that nobody knows, or that belong to no task."""
+    tasks = contest.manifest.spec.tasks
+    names = [task.name for task in tasks]
+    for name in method.data:
+        if name not in names:
+            hint = near_misses(name, names)
+            raise BadManifest(f"{origin}: method {method.name} has data of {name}, which is no task{hint}.")
+    for task in tasks:
+        generated = isinstance(task.evaluator, ProceduralEvaluator) and task.evaluator.data is None
+        if not generated and task.name not in method.data:
+            raise BadManifest(
+                f"{origin}: method {method.name} has no training data of task {task.name}, whose items are not "
+                f"generated: name a JSON Lines file of messages and answer in its data.{task.name}."
+            )

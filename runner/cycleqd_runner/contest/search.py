@@ -105,14 +105,14 @@ def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progr
 
 
 async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
-    is_single = isinstance(method, Taught) and method.models == 1
-    finalists = 0 if is_single else arena.contest.spec.finalists
+    finalists = 0 if method.models == 1 else arena.contest.spec.finalists
     progress = _progress(arena, method, finalists, tell)
     if isinstance(method, Taught):
         _pay_for_experts(arena, method, progress)
     proposals = METHODS[method.type](arena, method)
     tried: list[tuple[float, Final]] = []
     candidate = next(proposals, None)
+    training = candidate.training if candidate else 0
     while candidate is not None and progress.meter.affords(candidate.training):
         model = await asyncio.to_thread(candidate.make)
         progress.meter.training += candidate.training
@@ -121,7 +121,7 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
         tried.append((found.mean, Final(candidate.label, model, arena.scoring)))
         candidate = _next(proposals, found)
     proposals.close()
-    _refuse_nothing(method, bool(tried), progress.meter)
+    _refuse_nothing(method, bool(tried), progress.meter, training)
     best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
     return await chosen(list(best.values())[-max(1, finalists) :], progress.meter), progress
 
@@ -252,9 +252,14 @@ def _copy(source: ObjectStore, target: ObjectStore, wanted: list[str]) -> None:
                 target.upload(Path(folder) / "object", key)
 
 
-def _refuse_nothing(method: Method, is_something: bool, meter: Meter) -> None:
-    if not is_something:
-        raise BadManifest(
-            f"The budget of {method.name} is {meter.limit:,} tokens, of which {meter.reserve:,.0f} are kept for the "
-            f"choice on validation: an evaluation of {meter.typical:,.0f} does not fit, so raise spec.budget."
-        )
+def _refuse_nothing(method: Method, is_something: bool, meter: Meter, training: int = 0) -> None:
+    """Refuse a budget that does not suffice for a first model, which takes ``training`` tokens to make."""
+    if is_something:
+        return
+    wanted = f"an evaluation of {meter.typical:,.0f} does"
+    if training:
+        wanted = f"{training:,} of training and an evaluation of {meter.typical:,.0f} do"
+    raise BadManifest(
+        f"The budget of {method.name} is {meter.limit:,} tokens, of which {meter.reserve:,.0f} are kept for the "
+        f"choice on validation: {wanted} not fit, so raise spec.budget{' or lower steps' if training else ''}."
+    )

@@ -23,6 +23,11 @@ class MethodBase(ApiModel):
     share: Annotated[Fraction, Field(gt=0.0)] = 1.0
     """Share of the budget that this method may spend."""
 
+    @property
+    def models(self) -> int | None:
+        """How many models it proposes, if that is known; a single one needs no choice."""
+        return None
+
 
 class RandomSearch(MethodBase):
     """One coefficient per expert, drawn uniformly."""
@@ -96,19 +101,19 @@ class Taught(MethodBase):
     lessons: bool = True
     """Whether it learns from ``spec.lessons`` too, or from the search items alone."""
 
-    @property
-    def models(self) -> int:
-        """How many models it proposes; a single one needs no choice."""
-        return 1
-
 
 class RegMean(Taught):
     """Closed-form merge of linear layers (Jin et al. 2023) by what the experts' layers see of the transcripts."""
 
     type: Literal["RegMean"]
 
+    @property
+    def models(self) -> int:
+        """See MethodBase."""
+        return 1
 
-class Gradient(Taught):
+
+class Stepping(MethodBase):
     """What takes gradient steps. Every pair of settings is tried."""
 
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
@@ -116,12 +121,16 @@ class Gradient(Taught):
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Of the first step; they fall to zero along half a cosine."""
     batch_items: Annotated[int, Field(ge=1, le=10_000)] = 18
-    """Transcripts per step."""
+    """Right answers per step."""
 
     @property
     def models(self) -> int:
-        """See Taught."""
+        """See MethodBase."""
         return len(self.steps) * len(self.learning_rates)
+
+
+class Gradient(Stepping, Taught):
+    """What takes gradient steps towards the experts' successful transcripts."""
 
 
 class Guided(Gradient):
@@ -150,16 +159,32 @@ class LayerWise(Gradient):
     """Where they begin: AdaMerging's."""
 
 
-class Lora(Gradient):
-    """A fresh LoRA adapter of the base model, fine-tuned on the transcripts."""
+class FreshLora(Stepping):
+    """A fresh LoRA adapter of the base model."""
 
-    type: Literal["Lora"]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)] = (72, 144, 288)
     """Numbers of Adam steps."""
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.002, 0.0005)
     """Of the first step; they fall to zero along half a cosine."""
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     """Of the adapter; its alpha is twice the rank."""
+
+
+class Lora(FreshLora, Gradient):
+    """A fresh LoRA adapter, fine-tuned on the experts' successful transcripts."""
+
+    type: Literal["Lora"]
+
+
+class LoraOnTrainingData(FreshLora):
+    """A fresh LoRA adapter, fine-tuned on what the experts were trained on; it needs no experts and pays for none."""
+
+    type: Literal["LoraOnTrainingData"]
+    data: dict[Name, Uri] = Field(default_factory=dict)
+    """By task: JSON Lines with ``messages`` and the right ``answer``. A task whose items are generated needs none: its
+    generator has a pool for training, which no run asks questions from."""
+    generated: Count = 1120
+    """Training items that are generated of each task without ``data``: the quickstart's experts saw so many."""
 
 
 class CycleQD(MethodBase):
@@ -191,7 +216,7 @@ SHARED = {
 """Fields of ``search`` that a method cannot have of its own, and why."""
 
 Coefficients = RandomSearch | CmaEs | PolicyGradient | NsgaII
-Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | Lora | CycleQD
+Method = Coefficients | Ties | Dare | RegMean | Guided | LayerWise | Lora | LoraOnTrainingData | CycleQD
 
 
 class Budget(ApiModel):

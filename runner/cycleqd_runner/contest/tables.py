@@ -37,10 +37,10 @@ def tables(found: Standings, *, brief: bool = False) -> tuple[Table, ...]:
 
     Args:
         found: how the contest stands.
-        brief: leave out the intervals of single tasks, for terminals.
+        brief: leave out the intervals of single tasks, and what the methods ended with, for terminals.
     """
     score, change = (_score, _points) if brief else (_interval, _change)
-    return (_scores(found, score), _differences(found, change), _costs(found))
+    return (_scores(found, score), _differences(found, change), _costs(found, finals=not brief))
 
 
 def _scores(found: Standings, score: Callable[[Interval], str]) -> Table:
@@ -78,12 +78,20 @@ def _differences(found: Standings, change: Callable[[Change], str]) -> Table:
     )
 
 
-def _costs(found: Standings) -> Table:
+def _costs(found: Standings, *, finals: bool) -> Table:
     searching = [row for row in found.rows if row.limit]
     size, unit = token_unit(round(max((row.tokens for row in searching), default=0)))
     return Table(
         "What it took, mean over seeds",
-        ("method", "evaluations", unit, "of these training", "of the budget", "minutes"),
+        (
+            "method",
+            "evaluations",
+            unit,
+            "of these training",
+            "of the budget",
+            "minutes",
+            *(["final model"] if finals else []),
+        ),
         tuple(
             (
                 row.method,
@@ -92,6 +100,7 @@ def _costs(found: Standings) -> Table:
                 f"{row.training_tokens / size:.2f}",
                 f"{100 * row.tokens / row.limit:.0f} %",
                 f"{row.seconds / 60:.1f}",
+                *([_final(row)] if finals else []),
             )
             for row in searching
         ),
@@ -138,6 +147,12 @@ def _change(change: Change) -> str:
 def _kept(row: Row) -> str:
     shares = [share for share in row.kept.values() if share is not None]
     return f"{100 * min(shares):.0f} %" if shares else NOTHING
+
+
+def _final(row: Row) -> str:
+    """Return what a method ended with, where that is the same with every seed."""
+    found = set(row.finals.values())
+    return found.pop() if len(found) == 1 else "by seed"
 
 
 def _verdict(change: Change) -> str:

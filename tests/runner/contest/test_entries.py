@@ -10,7 +10,7 @@ import yaml
 
 from cycleqd.errors import BadManifest
 from cycleqd_runner.contest.entries import changed, is_contest, load_contest
-from cycleqd_runner.contest.spec import CycleQD
+from cycleqd_runner.contest.spec import CycleQD, LoraOnTrainingData
 from tests.cli.support import document, write
 from tests.runner.contest.support import METHODS, write_contest
 
@@ -74,6 +74,7 @@ def test_differences(old: dict[str, Any], differences: dict[str, Any], expected:
 
 
 RUN = {"name": "x", "type": "CycleQD"}
+TRAINED = {"name": "x", "type": "LoraOnTrainingData"}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,13 @@ RUN = {"name": "x", "type": "CycleQD"}
             r"Method x: spec\.finalize\.candidates: .* got -1",
             id="a bad difference",
         ),
+        pytest.param(
+            [*METHODS, {**TRAINED, "data": {"sqll": "a.jsonl"}}],
+            {},
+            r"method x has data of sqll, which is no task \(did you mean sql",
+            id="training data of nobody",
+        ),
+        pytest.param([{**TRAINED, "lessons": True}], {}, r"unknown field spec\.methods\[0\]\.lessons", id="lessons"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(
@@ -118,6 +126,20 @@ def test_a_mistake_is_told_in_one_sentence(
     with pytest.raises(BadManifest, match=sentence) as told:
         load_contest(write_contest(folder, methods, **spec))
     assert "\n" not in str(told.value)
+
+
+def test_training_data_are_generated_or_named(tmp_path: Path) -> None:
+    manifest = document(tmp_path)
+    manifest["spec"]["tasks"][1]["evaluator"]["data"] = "items.jsonl"
+    write(tmp_path / "tiny.yaml", manifest)
+    with pytest.raises(BadManifest, match=r"method x has no training data of task shell, .* in its data\.shell\."):
+        load_contest(write_contest(tmp_path, [*METHODS, TRAINED]))
+    named = {**TRAINED, "data": {"shell": "train/shell.jsonl", "sql": "s3://bucket/sql.jsonl"}}
+    contest = load_contest(write_contest(tmp_path, [*METHODS, named]))
+    method = contest.spec.methods[-1]
+    assert isinstance(method, LoraOnTrainingData)
+    assert method.data == {"shell": str(tmp_path / "train/shell.jsonl"), "sql": "s3://bucket/sql.jsonl"}
+    assert not contest.is_taught(method)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models,
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
 STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
 GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
-PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora")
-LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "ours")
+PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora", "lora-training-data")
+LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "lora-training-data", "ours")
+TRAINING = {"steps": [2], "learningRates": [0.05], "batchItems": 2, "data": {"t-a": "a.jsonl", "t-b": "b.jsonl"}}
 METHODS: list[dict[str, Any]] = [
     {"name": "random", "type": "RandomSearch"},
     {"name": "cma-es", "type": "CmaEs", "population": 4},
@@ -36,6 +37,7 @@ METHODS: list[dict[str, Any]] = [
     {"name": "guided", "type": "Guided", **STEPS},
     {"name": "layer-wise", "type": "LayerWise", **STEPS},
     {"name": "lora", "type": "Lora", **STEPS},
+    {"name": "lora-training-data", "type": "LoraOnTrainingData", **TRAINING},
     {"name": "paper", "type": "CycleQD"},
     {"name": "ours", "type": "CycleQD", "search": GUIDED},
     {
@@ -49,7 +51,7 @@ METHODS: list[dict[str, Any]] = [
 ]
 FIXED = ("base", "a", "b", "average")
 NAMES = (*FIXED, *(method["name"] for method in METHODS))
-FEW = [METHODS[0], METHODS[4], METHODS[7]]
+FEW = [method for method in METHODS if method["name"] in {"random", "guided", "paper"}]
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +61,20 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models and the manifest of a run."""
+    """A folder with models, the manifest of a run, and training data."""
     folder = tmp_path_factory.mktemp("models")
     tiny_models(folder)
+    for name in ("a", "b"):
+        lines = [{"messages": [{"role": "user", "content": f"say {i}"}], "answer": f"{name}{i}"} for i in range(3)]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return folder
 
 
 def contest_in(models: Path, folder: Path, methods: list[dict[str, Any]] | None = None, **spec: Any) -> Path:
     """Write a comparison of the models whose storage is below ``folder``."""
     manifest, storage = str(models / "tiny.yaml"), {"uri": str(folder / "comparison")}
+    for name in ("a", "b"):
+        shutil.copy(models / f"{name}.jsonl", folder)
     return write_contest(folder, methods or METHODS, manifest=manifest, storage=storage, **spec)
 
 
@@ -116,9 +123,9 @@ def test_budgets_are_kept_and_used(played: Path) -> None:
             assert spending.tokens == spending.limit == 0
             continue
         assert 0 < spending.tokens <= 1.05 * spending.limit, key
-        assert (spending.validation > 0) == (one.method not in {"fixed", "reg-mean"}), key
+        assert (spending.validation > 0) == (one.method not in {"fixed", "reg-mean", "lora-training-data"}), key
         assert (spending.training > 0) == (one.method in LEARNING), key
-        if one.method not in {"ties", "reg-mean", "guided", "layer-wise", "lora"}:  # which end with their grid
+        if one.method not in {"ties", *LEARNING} - {"ours"}:  # which end with their grid
             assert spending.tokens >= 0.8 * spending.limit, key
         assert one.curve[-1].evaluations == spending.evaluations
         assert one.curve[-1].tokens == spending.search + spending.training
@@ -134,6 +141,27 @@ def test_what_is_spent_is_what_the_evaluations_say(played: Path) -> None:
     assert own.spending.evaluations == len(results)
     tried = [FinalEvaluation.model_validate_json(run.get(key)) for key in run.list("final/evaluations/validation/")]
     assert own.spending.validation == sum(one.tokens for one in tried)
+
+
+def test_who_learns_the_experts_training_data_pays_for_no_expert_and_says_how_much_was_shown(played: Path) -> None:
+    for seed in (0, 1):
+        trials = {name: trials_in(played)[f"trials/{name}/{seed}.json"] for name in ("lora", "lora-training-data")}
+        assert trials["lora-training-data"].final == "2 steps, rate 0.05, 4 of 6 examples"
+        own = trials["lora-training-data"].spending
+        assert (own.evaluations, trials["lora"].spending.evaluations) == (1, 2 + 2)
+        assert own.limit == trials["lora"].spending.limit
+        shared = FolderStore(played / f"comparison/seeds/{seed}/shared")
+        found = [
+            FinalEvaluation.model_validate_json(shared.get(key)) for key in shared.list("final/evaluations/search/")
+        ]
+        (tried,) = (one for one in found if one.name == trials["lora-training-data"].final)
+        assert own.tokens == tried.tokens + own.training
+
+
+def test_training_that_the_budget_does_not_allow_is_refused(models: Path, tmp_path: Path) -> None:
+    methods = [{"name": "lora", "type": "LoraOnTrainingData", **TRAINING, "steps": [1000]}]
+    with pytest.raises(BadManifest, match=r"[\d,]+ of training and an evaluation of [\d,]+ do not fit, .* lower steps"):
+        compete(contest_in(models, tmp_path, methods, seeds=[0], reference="base"))
 
 
 def test_the_test_split_is_read_once_and_the_choice_is_the_validation_splits(played: Path) -> None:

@@ -61,13 +61,20 @@ def test_pages_say_the_same(found: Standings) -> None:
     assert "| **ours** | **2** | **87.5 [" in page
     assert "| ours | +50.0 [" in page
     assert "| sql-expert | +75.0 [" in page
-    assert "| ours | 7.0 | 900.00 | 100.00 | 90 % | 0.0 |" in page
+    assert "| ours | 7.0 | 900.00 | 100.00 | 90 % | 0.0 | it |" in page
     assert page.endswith("Not finished: late with seed 0, sql-expert with seed 1, late with seed 1.\n")
     assert [cells[:4] for cells in tables(found, brief=True)[0].rows] == [
         ("sql-expert", "1", "100.0", "0.0"),
         ("paper", "2", "37.5", "50.0"),
         ("ours", "2", "87.5", "100.0"),
     ]
+
+
+def test_what_a_method_ended_with_is_told_where_all_seeds_agree() -> None:
+    other = [one.model_copy(update={"final": "another"}) if one.seed else one for one in TRIALS]
+    by_method = {row[0]: row[-1] for row in tables(standings(LINEUP, other))[2].rows}
+    assert by_method == {"sql-expert": "it", "paper": "by seed", "ours": "by seed"}
+    assert "final model" not in tables(standings(LINEUP, other), brief=True)[2].columns
 
 
 @pytest.mark.parametrize(

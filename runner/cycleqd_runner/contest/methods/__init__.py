@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cycleqd_runner.contest.methods.coefficients import cma_es, nsga_ii, policy_gradient, random_search
 from cycleqd_runner.contest.methods.contract import Candidate, Proposals, Propose
-from cycleqd_runner.contest.methods.fine_tuning import lora
+from cycleqd_runner.contest.methods.fine_tuning import lora, lora_on_training_data
 from cycleqd_runner.contest.methods.gradients import guided, layer_wise, reg_mean
 from cycleqd_runner.contest.methods.sparse import dare, ties
 
@@ -21,5 +21,6 @@ METHODS: dict[str, Propose] = {
     "Guided": guided,
     "LayerWise": layer_wise,
     "Lora": lora,
+    "LoraOnTrainingData": lora_on_training_data,
 }
 """Type in the file to what proposes."""

@@ -1,5 +1,6 @@
-"""Fine-tuning in place of merging: a fresh LoRA adapter of the base model, trained on the same transcripts (peft).
+"""Fine-tuning in place of merging: a fresh LoRA adapter of the base model (peft).
 
+It learns the same transcripts as the other methods, or what the experts were trained on.
 Its weights leave the span of the experts' directions. It is trained inside the engine's model, which is afterwards what
 it was before.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,11 +22,11 @@ from cycleqd.rng import generator
 from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.methods.contract import Candidate, Proposals
-from cycleqd_runner.contest.methods.gradients import label, laws, schooling
-from cycleqd_runner.contest.spec import Lora
+from cycleqd_runner.contest.methods.gradients import Schooling, label, laws, schooling
+from cycleqd_runner.contest.spec import FreshLora, Lora, LoraOnTrainingData
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.guide.descent import Law, answer_loss, parts
-from cycleqd_runner.guide.targets import Draw, batches
+from cycleqd_runner.guide.targets import Draw, Target, batches
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 """(m, r) and (r, n) by parameter name, float32: ``W = W0 + left @ right``."""
@@ -33,15 +34,30 @@ Factors = dict[str, tuple[Tensor, Tensor]]
 
 def lora(arena: Arena, method: Lora) -> Proposals:
     """Propose adapters of the linear layers that the experts change; every pair of steps and learning rate."""
+    targets = arena.targets(method)
     for law in laws(method):
-        training, _ = schooling(arena, method, law)
-        yield Candidate(label(law), lambda law=law: _trained(arena, method, law), training)  # type: ignore[misc]
+        planned = schooling(arena, method, law, targets)
+        yield _candidate(arena, method, law, targets, planned, label(law))
 
 
-def _trained(arena: Arena, method: Lora, law: Law) -> Weights:
+def lora_on_training_data(arena: Arena, method: LoraOnTrainingData) -> Proposals:
+    """Propose the same on what the experts were trained on; how much of it is shown, the labels say."""
+    targets = arena.targets(method)
+    for law in laws(method):
+        planned = schooling(arena, method, law, targets)
+        share = f"{planned.shown:,} of {len(targets):,} examples"
+        yield _candidate(arena, method, law, targets, planned, f"{label(law)}, {share}")
+
+
+def _candidate(
+    arena: Arena, method: FreshLora, law: Law, targets: Sequence[Target], planned: Schooling, name: str
+) -> Candidate:
+    return Candidate(name, lambda: _trained(arena, method, law, targets, planned), planned.tokens)
+
+
+def _trained(arena: Arena, method: FreshLora, law: Law, targets: Sequence[Target], planned: Schooling) -> Weights:
     session = arena.session
-    _, rng = schooling(arena, method, law)
-    draw = batches(arena.targets(method), [1.0] * arena.n_experts, method.batch_items, rng())
+    draw = batches(targets, [1.0] * arena.n_experts, method.batch_items, planned.rng())
     names = [matrix.name for matrix in session.layout.matrices]
     session.engine.load(session.materialiser.tensors(session.nothing, changed_only=True))
     # peft draws from the global generator; what it draws is ours, and what others draw stays as it was.
@@ -81,7 +97,9 @@ def train(lent: Lent, names: list[str], rank: int, draw: Draw, law: Law) -> Fact
     linear = [name.removesuffix(".weight") for name in names]
     linear = [name for name, module in model.named_modules() if name in set(linear) and isinstance(module, nn.Linear)]
     if not linear:
-        raise UnsupportedHere("The experts change no linear layer, so there is nothing to adapt: leave out Lora.")
+        raise UnsupportedHere(
+            "The experts change no linear layer, so there is nothing to adapt: leave out the methods with LoRA."
+        )
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear)
     tuner: Any = LoraModel(model, config, "fresh")
     try:
@@ -102,7 +120,7 @@ def _descend(lent: Lent, learned: list[Tensor], draw: Draw, law: Law) -> None:
                 answer_loss(lent, part.targets, part.weights).backward()  # type: ignore[no-untyped-call]
             except torch.OutOfMemoryError as error:
                 raise UnsupportedHere(
-                    "The memory does not suffice to fine-tune the model: leave out the method Lora."
+                    "The memory does not suffice to fine-tune the model: leave out the methods with LoRA."
                 ) from error
         optimiser.step()
         schedule.step()

@@ -5,7 +5,9 @@ Training is counted token by token, each pass forward and backward; what it will
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -15,9 +17,9 @@ from cycleqd.genome import Genome, Layout
 from cycleqd.rng import generator
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.methods.contract import Candidate, Proposals
-from cycleqd_runner.contest.spec import Gradient, Guided, LayerWise, RegMean
+from cycleqd_runner.contest.spec import Gradient, Guided, LayerWise, RegMean, Stepping
 from cycleqd_runner.guide.descent import Law, Parametrise
-from cycleqd_runner.guide.targets import batches
+from cycleqd_runner.guide.targets import Target, batches
 
 
 def reg_mean(arena: Arena, method: RegMean) -> Proposals:
@@ -71,7 +73,7 @@ def matrix_of(layout: Layout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return where
 
 
-def laws(method: Gradient) -> Iterator[Law]:
+def laws(method: Stepping) -> Iterator[Law]:
     """Yield every pair of steps and learning rate, in the order of the file."""
     for steps, rate in product(method.steps, method.learning_rates):
         yield Law(steps, rate)
@@ -89,23 +91,42 @@ def _candidate(
 ) -> Candidate:
     """Return the candidate that ``law`` makes of ``first``; ``passed`` tokens were trained on before."""
     shares, lessons = [1.0] * arena.n_experts, arena.lessons(method)
-    training, rng = schooling(arena, method, law)
+    planned = schooling(arena, method, law, arena.targets(method))
 
     def make() -> Genome:
-        done = arena.guide.descend(ground, first, lessons, shares, law, method.batch_items, rng(), parametrise)
+        rng = planned.rng()
+        done = arena.guide.descend(ground, first, lessons, shares, law, method.batch_items, rng, parametrise)
         return done.genome(ground)
 
-    return Candidate(label(law), make, passed + training)
+    return Candidate(label(law), make, passed + planned.tokens)
 
 
-def schooling(arena: Arena, method: Gradient, law: Law) -> tuple[int, Callable[[], np.random.Generator]]:
-    """Return the tokens that training will pass forward and backward, and what makes the generator of its batches."""
+@dataclass(frozen=True)
+class Schooling:
+    """What training will show.
+
+    Attributes:
+        tokens: passed forward and backward.
+        shown: answers that are shown at least once.
+        rng: makes the generator of its batches.
+    """
+
+    tokens: int
+    shown: int
+    rng: Callable[[], np.random.Generator]
+
+
+def schooling(arena: Arena, method: Stepping, law: Law, targets: Sequence[Target]) -> Schooling:
+    """Return what steps of a law on these answers will show."""
 
     def rng() -> np.random.Generator:
         return generator(arena.seed, -1, f"contest/{method.name}/{law.steps}/{law.learning_rate}")
 
-    draw = batches(arena.targets(method), [1.0] * arena.n_experts, method.batch_items, rng())
-    return sum(len(target.tokens) for step in range(law.steps) for target in draw(step).targets), rng
+    draw = batches(targets, [1.0] * arena.n_experts, method.batch_items, rng())
+    drawn = [target for step in range(law.steps) for target in draw(step).targets]
+    # All of a task's answers come before any comes again.
+    shown = Counter(target.task for target in drawn) & Counter(target.task for target in targets)
+    return Schooling(sum(len(target.tokens) for target in drawn), shown.total(), rng)
 
 
 def label(law: Law) -> str:
