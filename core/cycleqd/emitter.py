@@ -18,6 +18,7 @@ from cycleqd.cycle import active_task, child_number
 from cycleqd.fold import Population
 from cycleqd.genome import Genome, Layout
 from cycleqd.mutation import mutate
+from cycleqd.records import Guidance
 from cycleqd.rng import generator
 from cycleqd.sampling import sample_parents
 from cycleqd.step_size import STEP_FACTOR, inherit, scaled
@@ -41,6 +42,7 @@ class Proposal:
         draws: the random numbers worth recording, by name.
         teachers: ids of the individuals whose right answers it was guided by.
         tokens: that were passed forward and backward to make it.
+        guidance: what making it took, where guidance did; not written down with the genome, which is the same again.
     """
 
     genome: Genome
@@ -51,10 +53,11 @@ class Proposal:
     draws: dict[str, float] = field(default_factory=dict)
     teachers: tuple[int, ...] = ()
     tokens: int = 0
+    guidance: Guidance | None = None
 
     def save(self, layout: Layout) -> bytes:
         """Serialise to the object that holds the child's genome; its origin travels as notes."""
-        origin = {name: value for name, value in vars(self).items() if name != "genome"}
+        origin = {name: value for name, value in vars(self).items() if name not in {"genome", "guidance"}}
         return self.genome.save(layout, json.dumps(origin))
 
     @staticmethod

@@ -126,6 +126,18 @@ class Timings(Record):
         return self.breed_seconds + self.load_seconds + self.evaluate_seconds + self.write_seconds
 
 
+class Guidance(Record):
+    """What it took a worker to guide a child, where it starts included."""
+
+    seconds: float
+    """Beside the opening of the engine; part of :attr:`Timings.breed_seconds`."""
+    peak_bytes: int = 0
+    """Most memory meanwhile: resident beyond what was before, or on a GPU all that was allocated, the model's weights
+    included; 0: not known."""
+    on_gpu: bool = False
+    """Whose memory that is."""
+
+
 class Stop(Record):
     """Why a child was not asked all items: it would hardly have entered an archive (:mod:`cycleqd.racing`)."""
 
@@ -165,6 +177,8 @@ class Result(Record):
     """Ids of the individuals whose right answers guided the child; empty where nobody's did."""
     training_tokens: int = 0
     """Tokens passed forward and backward to make the child."""
+    guidance: Guidance | None = None
+    """What guiding it took; None: nobody did, or a worker before this one, or one of an older version."""
     genome_sha256: str
     """Digest of the genome's numbers."""
     evaluations: tuple[TaskEvaluation, ...]
@@ -215,8 +229,8 @@ class Result(Record):
         return sum(o.prompt_tokens for o in outcomes), sum(o.answer_tokens for o in outcomes)
 
     def repeatable(self) -> Mapping[str, object]:
-        """Return what a repetition of a strict run must give again: everything but times, worker and versions."""
-        volatile = {"timings", "worker", "gpus", "finished_at", "versions"}
+        """Return what a repetition of a strict run must give again: all but times, memory, worker and versions."""
+        volatile = {"timings", "guidance", "worker", "gpus", "finished_at", "versions"}
         outcomes = {"outcomes": {"__all__": {"seconds"}}}
         return self.model_dump(
             exclude={

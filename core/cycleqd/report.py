@@ -9,7 +9,7 @@ from pydantic import Field
 from cycleqd import keys
 from cycleqd.affinity import Affinity
 from cycleqd.errors import MissingObject
-from cycleqd.records import Record, Stop
+from cycleqd.records import Guidance, Record, Stop
 from cycleqd.statistics import Estimate
 from cycleqd.store import ObjectStore
 
@@ -138,6 +138,8 @@ class Cost(Record):
     """Written by them."""
     training_tokens: int = 0
     """Passed forward and backward by guidance, of children and candidates."""
+    guidance: Guidance | None = None
+    """Of a child, at most; None: not guided, or by an older version."""
     evaluations: int = 0
     """Individuals evaluated on the search splits."""
     stopped: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from cycleqd.emitter import Proposal
 from cycleqd.genome import expert_genome
+from cycleqd.records import Guidance
 from tests.core.toy_search import LAYOUT, toy_search
 
 SVD = {"type": "Svd"}
@@ -48,6 +50,9 @@ def test_the_recorded_factor_is_the_step_size() -> None:
 
 def test_a_proposal_survives_being_written() -> None:
     proposal = Proposal(expert_genome(LAYOUT, 1), (4, 7), 1, "Paper", 9, {"stepFactor": 0.7})
+    assert replace(proposal, guidance=Guidance(seconds=3.0)).save(LAYOUT) == proposal.save(LAYOUT), (
+        "the same bits again"
+    )
     back = Proposal.load(proposal.save(LAYOUT), LAYOUT)
     assert back.genome.digest == proposal.genome.digest
     assert (back.parents, back.active_task, back.emitter, back.seen, back.draws) == (

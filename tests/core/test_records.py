@@ -8,7 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from cycleqd.errors import BadData, Unscored
-from cycleqd.records import ItemOutcome, Result, Stop, TaskEvaluation, Timings, merge_outcomes, read_result
+from cycleqd.records import (
+    Guidance,
+    ItemOutcome,
+    Result,
+    Stop,
+    TaskEvaluation,
+    Timings,
+    merge_outcomes,
+    read_result,
+)
 from tests.core.support import make_result
 
 
@@ -63,6 +72,7 @@ def _full_result() -> Result:
         id=7, evaluation=1, parents=(3, 5), active_task=2, emitter="Paper", draws={"firstParentShare": 0.1 + 0.2},
         genome_sha256="cd", evaluations=(TaskEvaluation(task="sql", split="search", outcomes=(outcome, outcome)),),
         lessons=TaskEvaluation(task="sql", split="lessons", outcomes=(outcome,)),
+        guidance=Guidance(seconds=1.5, peak_bytes=2**31, on_gpu=True),
         seen=6, timings=Timings(load_seconds=1.5), worker="w-1", finished_at=1e9 + 0.125, versions={"torch": "2"},
     )  # fmt: skip
 
@@ -77,6 +87,12 @@ def test_results_of_newer_versions_are_read() -> None:
     assert read_result(json.dumps(data).encode(), "x") == _full_result()
 
 
+def test_results_of_older_versions_are_read() -> None:
+    data = json.loads(_full_result().model_dump_json())
+    del data["guidance"]
+    assert read_result(json.dumps(data).encode(), "x") == _full_result().model_copy(update={"guidance": None})
+
+
 def test_what_is_no_result_says_which_object() -> None:
     with pytest.raises(BadData, match=r"results/0000007\.json is not a result"):
         read_result(b"{}", "results/0000007.json")
@@ -86,6 +102,7 @@ def test_what_is_no_result_says_which_object() -> None:
     "change",
     [
         {"timings": Timings(load_seconds=9)},
+        {"guidance": None},
         {"worker": "w-2"},
         {"finished_at": 0.0},
         {"versions": {}},

@@ -110,6 +110,8 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     assert {child.emitter for child in children} == {"Paper", "Guided"}
     for child in children:
         assert bool(child.teachers) == bool(child.training_tokens) == (child.emitter == "Guided")
+        assert (child.guidance is not None) == (child.emitter == "Guided")
+        assert child.guidance is None or 0 < child.guidance.seconds < child.timings.breed_seconds
     first = next(child for child in children if child.emitter == "Guided")
     assert (first.parents, first.draws["steps"]) == ((0, 1), 2)
     report = report_of(manifest)
@@ -117,6 +119,12 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     assert "aggregate-polished" in {candidate["name"] for candidate in polished}
     assert report["cost"]["training_tokens"] > sum(child.training_tokens for child in children)
     assert report["progress"][-1]["training_tokens"] == sum(child.training_tokens for child in children)
+    taken = [child.guidance for child in children if child.guidance]
+    assert report["cost"]["guidance"] == {
+        "seconds": max(one.seconds for one in taken),
+        "peak_bytes": max(one.peak_bytes for one in taken),
+        "on_gpu": torch.cuda.is_available(),
+    }
     chosen = next(candidate for candidate in report["candidates"] if candidate["chosen"])
     run = FolderStore(manifest.parent / spec["storage"]["uri"])
     test = FinalEvaluation.model_validate_json(run.get(keys.final_evaluation(chosen["genome_sha256"], "test")))

@@ -82,6 +82,7 @@ class Guided:
         lessons = self.lessons.of(population)
         if not lessons:  # nobody has answered anything rightly yet
             return self.unguided.propose(individual, population, genome_of)
+        watch = self.guide.watch()
         archive = _children(population.archives[task], n_experts)
         if len(archive.members):
             start = self._midpoint(individual, archive, genome_of)
@@ -101,6 +102,7 @@ class Guided:
             start.draws | told,
             teachers=improved.teachers,
             tokens=start.tokens + improved.tokens,
+            guidance=watch.taken(),
         )
 
     def _first(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> _Start:

@@ -14,6 +14,7 @@ from cycleqd.api.search import GuidedEmitter
 from cycleqd.genome import Genome
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.guide.descent import Descended, Law, Parametrise, descend
+from cycleqd_runner.guide.effort import Watch
 from cycleqd_runner.guide.lessons import Lesson
 from cycleqd_runner.guide.overlay import Overlay
 from cycleqd_runner.guide.regression import Grams, observe, regress
@@ -56,6 +57,11 @@ class Guide:
         self._session = session
         self._overlay: Overlay | None = None
         self._regressions: dict[tuple[tuple[int, str, str], ...], Regression] = {}
+
+    def watch(self) -> Watch:
+        """Begin to measure what guidance takes; what scoring a child opens anyway is opened before."""
+        _ = self._session.engine, self._session.materialiser
+        return Watch()
 
     def improve(
         self, start: Genome, lessons: Sequence[Lesson], shares: Sequence[float], steps: int, rng: np.random.Generator

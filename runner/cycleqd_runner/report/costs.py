@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cycleqd.records import Result, Timings
+from cycleqd.records import Guidance, Result, Timings
 from cycleqd.report import Cost
 
 FINALIZE = "finalize"
@@ -43,10 +43,22 @@ def search_cost(results: Sequence[Result]) -> Cost:
         prompt_tokens=sum(result.tokens[0] for result in results),
         answer_tokens=sum(result.tokens[1] for result in results),
         training_tokens=sum(result.training_tokens for result in results),
+        guidance=_most([result.guidance for result in results if result.guidance]),
         evaluations=sum(result.evaluation == 0 for result in results),
         stopped=len(stops),
         items_saved=sum(stop.saved for stop in stops),
         reevaluations=sum(result.evaluation > 0 for result in results),
+    )
+
+
+def _most(taken: Sequence[Guidance]) -> Guidance | None:
+    """Return what guidance took of one child at most."""
+    if not taken:
+        return None
+    return Guidance(
+        seconds=max(one.seconds for one in taken),
+        peak_bytes=max(one.peak_bytes for one in taken),
+        on_gpu=any(one.on_gpu for one in taken),
     )
 
 

@@ -29,6 +29,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:.1f} {unit}"
 
 
+def memory(size: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    gibibytes = size / 2**30
+    return f"{gibibytes:.1f} GiB" if gibibytes >= 0.1 else f"{size / 2**20:.0f} MiB"  # noqa: PLR2004 - of one digit
+
+
 def time_unit(seconds: float) -> tuple[str, float]:
     """Return the unit that suits durations up to ``seconds``, and its length in seconds."""
     return next((unit for unit in (("h", 3600.0), ("min", 60.0)) if seconds >= unit[1]), ("s", 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cycleqd.report import OWN_EXPERTS, Change, Difference, Interval, Report
-from cycleqd_runner.report.formats import PERCENT, listed, percent
+from cycleqd_runner.report.formats import PERCENT, duration, listed, memory, percent
 
 MANY_TASKS = 6
 """From so many tasks on, the summary names the best and the worst kept one only."""
@@ -79,6 +79,16 @@ def origin(report: Report) -> str:
     if len(weights) == len(report.experts) and max(weights.values()) - min(weights.values()) < 1e-6:  # noqa: PLR2004 - rounding
         return "It is the plain average of the experts: on the validation split no candidate did better."
     return "It is a blend of experts only: on the validation split no candidate with children did better."
+
+
+def guidance(report: Report) -> str:
+    """Return what guiding a child took at most; nothing where no child was guided."""
+    taken = report.cost.guidance
+    if not taken:
+        return ""
+    of = " of GPU memory" if taken.on_gpu else ""
+    size = f" and {memory(taken.peak_bytes)}{of}" if taken.peak_bytes else ""
+    return f"{duration(taken.seconds)}{size} a child at most"
 
 
 def verdict(change: Change) -> str:

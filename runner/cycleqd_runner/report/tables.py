@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cycleqd.report import Difference, Interval, Report
+from cycleqd_runner.report.summary import guidance
 
 
 def score_table(report: Report) -> Table:
@@ -41,4 +42,6 @@ def _verdict(report: Report) -> Text:
     lines = [f"merged is {difference_text(difference)}" for difference in report.differences]
     if report.chosen:
         lines.append(f"chosen on validation: {report.chosen.name}")
+    if guided := guidance(report):
+        lines.append(f"guidance: {guided}")
     return Text("\n".join(lines))

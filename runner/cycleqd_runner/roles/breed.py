@@ -67,6 +67,7 @@ async def breed(session: Session, ids: Iterable[int], sandbox: Sandbox) -> bool:
             draws=proposal.draws,
             teachers=proposal.teachers,
             training_tokens=proposal.tokens,
+            guidance=proposal.guidance,
             genome_sha256=proposal.genome.digest,
             evaluations=assessment.evaluations,
             stop=assessment.stop,

@@ -39,6 +39,7 @@ async def reevaluate(session: Session, child: int, population: Population, sandb
             "with_child": child,
             "evaluations": assessment.evaluations,
             "training_tokens": 0,
+            "guidance": None,
             "seen": len(population.ids),
             "timings": Timings(
                 open_seconds=assessment.open_seconds,

@@ -28,7 +28,7 @@ STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
 GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
 PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora", "lora-training-data")
 LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "lora-training-data", "ours")
-TRAINING = {"steps": [2], "learningRates": [0.05], "batchItems": 2, "data": {"t-a": "a.jsonl", "t-b": "b.jsonl"}}
+TRAINING = {"steps": [4], "learningRates": [0.05], "batchItems": 2, "data": {"t-a": "a.jsonl", "t-b": "b.jsonl"}}
 METHODS: list[dict[str, Any]] = [
     {"name": "random", "type": "RandomSearch"},
     {"name": "cma-es", "type": "CmaEs", "population": 4},
@@ -64,8 +64,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with models, the manifest of a run, and training data."""
     folder = tmp_path_factory.mktemp("models")
     tiny_models(folder)
-    for name in ("a", "b"):
-        lines = [{"messages": [{"role": "user", "content": f"say {i}"}], "answer": f"{name}{i}"} for i in range(3)]
+    for name, count in (("a", 3), ("b", 5)):
+        lines = [{"messages": [{"role": "user", "content": f"say {i}"}], "answer": f"{name}{i}"} for i in range(count)]
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return folder
 
@@ -146,7 +146,7 @@ def test_what_is_spent_is_what_the_evaluations_say(played: Path) -> None:
 def test_who_learns_the_experts_training_data_pays_for_no_expert_and_says_how_much_was_shown(played: Path) -> None:
     for seed in (0, 1):
         trials = {name: trials_in(played)[f"trials/{name}/{seed}.json"] for name in ("lora", "lora-training-data")}
-        assert trials["lora-training-data"].final == "2 steps, rate 0.05, 4 of 6 examples"
+        assert trials["lora-training-data"].final == "4 steps, rate 0.05, 7 of 8 examples"
         own = trials["lora-training-data"].spending
         assert (own.evaluations, trials["lora"].spending.evaluations) == (1, 2 + 2)
         assert own.limit == trials["lora"].spending.limit

@@ -7,9 +7,12 @@ import io
 import pytest
 from rich.console import Console
 
+from cycleqd.records import Guidance
 from cycleqd.report import Difference, Report
+from cycleqd_runner.report.html import render
 from cycleqd_runner.report.tables import difference_text, interval_text, score_table
 from tests.runner.report.support import demo_report, empty_report, interval
+from tests.runner.report.test_html import Page
 
 
 def shown(report: Report) -> str:
@@ -32,6 +35,27 @@ def test_verdicts_and_choice_stand_below() -> None:
     assert "points against sql-expert" in text
     assert "points against average" in text
     assert "chosen on validation: greedy-1" in text
+    assert "guidance" not in text
+
+
+@pytest.mark.parametrize(
+    ("taken", "told"),
+    [
+        (Guidance(seconds=21.4, peak_bytes=966_000_000), "guidance: 21.4 s and 0.9 GiB a child at most"),
+        (Guidance(seconds=90, peak_bytes=50 * 2**20), "guidance: 1.5 min and 50 MiB a child at most"),
+        (
+            Guidance(seconds=3, peak_bytes=17 * 2**30, on_gpu=True),
+            "guidance: 3.0 s and 17.0 GiB of GPU memory a child at most",
+        ),
+        (Guidance(seconds=3), "guidance: 3.0 s a child at most"),
+    ],
+    ids=["CPU", "small", "GPU", "a system that does not tell"],
+)
+def test_what_guidance_took_stands_below(taken: Guidance, told: str) -> None:
+    report = demo_report(3)
+    guided = report.model_copy(update={"cost": report.cost.model_copy(update={"guidance": taken})})
+    assert told in shown(guided)
+    assert told.removeprefix("guidance: ") in Page(render(guided)).text()
 
 
 def test_names_are_no_markup() -> None:
