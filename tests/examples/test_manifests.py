@@ -98,6 +98,20 @@ def test_models_lie_where_the_quickstart_uploads_them(example: str) -> None:
     assert models(load_manifest(EXAMPLES / example / "run.yaml").spec) == models(theirs)
 
 
+@pytest.mark.parametrize("example", ["kueue", "private-s3-tls"])
+def test_the_quickstart_elsewhere_is_the_quickstart(example: str) -> None:
+    theirs, ours = (load_manifest(EXAMPLES / name).spec for name in ("quickstart/cluster.yaml", f"{example}/run.yaml"))
+    assert ours.tasks == theirs.tasks
+    assert ours.search == theirs.search.model_copy(update={"children": ours.search.children})
+    limits = [spec.workers.template.resources["limits"] for spec in (ours, theirs)]
+    assert limits[0] == limits[1], "it takes as much memory"
+
+
+def test_a_run_that_waits_for_quota_has_a_job_for_each_worker() -> None:
+    spec = load_manifest(EXAMPLES / "kueue" / "run.yaml").spec
+    assert spec.search.children >= spec.workers.parallelism * spec.workers.children_per_job
+
+
 def test_the_run_names_the_queue_and_the_secret_beside_it() -> None:
     queues = [body for body in documents(EXAMPLES / "kueue" / "queues.yaml") if body["kind"] == "LocalQueue"]
     assert load_manifest(EXAMPLES / "kueue" / "run.yaml").spec.workers.queue_name == queues[0]["metadata"]["name"]
