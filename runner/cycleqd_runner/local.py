@@ -150,7 +150,7 @@ class LocalRun:
         self._log.refresh()
         self._log.compact()
         self._collect()
-        decision = plan(self.run.spec, self._observed())
+        decision = plan(self.run.spec, self._observed(), smallest_block=1)  # our workers are warm
         self.observer.show(self._snapshot(decision.phase))
         if decision.phase in ("Succeeded", "Cancelled"):
             return True
