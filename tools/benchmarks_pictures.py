@@ -11,7 +11,7 @@ Values = Mapping[str, float]
 """Figures of one benchmark, by name."""
 
 MET, SHORT, PLAIN = "#3a7d44", "#b5322a", "#8d99ae"
-MOST = 1000.0
+MOST = 100.0
 """Factor beyond which it no longer matters by how much a target is passed."""
 WIDTH, ROW, REST = 7.5, 0.24, 1.1
 """Inches: of a picture, of a bar, of axes and titles."""
@@ -39,7 +39,7 @@ def targets(rows: Iterable[tuple[str, float, str]]) -> Figure:
         bar.set_color(MET if factor >= 1 else SHORT)
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("factor by which the target is passed (1: just met)")
+    axes.set_xlabel("times the target (1: just met)")
     axes.tick_params(axis="y", labelsize=7)
     axes.margins(y=0.01)
     return picture
@@ -60,7 +60,7 @@ def scaling(values: Values) -> Figure:
     axes.set_xlim(80, 100)
     axes.set_xlabel("share of the workers' time in % (dashed: target)")
     axes.invert_yaxis()
-    axes.legend(loc="lower left", fontsize=8)
+    picture.legend(loc="outside upper center", ncols=len(parts), fontsize=8)
     return picture
 
 
@@ -80,7 +80,7 @@ def racing(values: Values) -> Figure:
             limits = [threshold for threshold, _ in points]
             axes.plot(limits, limits, color="black", linewidth=0.8, linestyle="--", label="target: below")
         axes.set_xlabel("threshold in %")
-        axes.set_ylabel(f"{what} in %")
+        axes.set_title(f"{what}, in %", fontsize=9)
         axes.legend(fontsize=7)
     return picture
 
