@@ -51,11 +51,9 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
 
-bench: $(VENV)/.ready ## run all benchmarks; renews benchmarks/results and docs/benchmarks.md
+bench: $(VENV)/.ready ## run all benchmarks (half an hour); renews benchmarks/results and docs/benchmarks.md
 	$(BIN)/python examples/quickstart/prepare_base.py
-	@for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)); do \
-	  echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename $$script .py) || true; done
-	$(BIN)/python tools/benchmarks_page.py
+	@$(BIN)/python -m benchmarks; code=$$?; $(BIN)/python tools/benchmarks_page.py && exit $$code
 
 results: $(VENV)/.ready ## play the comparison of methods that is not played yet (hours) and renew docs/results.md
 	$(BIN)/python examples/quickstart/prepare_base.py

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.report import Figure, publish
+from benchmarks.report import Figure, absent, publish
 from benchmarks.scale.measurements import MEASUREMENTS, Stage
 from benchmarks.scale.process import Operator
 from benchmarks.scale.scene import Scene
@@ -54,7 +54,10 @@ def main() -> int:
     parser.add_argument("--node-selector", default="", metavar="KEY=VALUE", help="label of the fake nodes")
     options = parser.parse_args()
     selector = dict([options.node_selector.split("=", 1)]) if options.node_selector else {}
-    figures = asyncio.run(measure(options.names or list(MEASUREMENTS), options.seconds, selector))
+    try:
+        figures = asyncio.run(measure(options.names or list(MEASUREMENTS), options.seconds, selector))
+    except SystemExit as error:
+        return absent(__file__, f"{str(error).splitlines()[0]} benchmarks/scale/scene.py says more.")
     if options.names:
         return 0
     return publish(__file__, figures, packages=PACKAGES)

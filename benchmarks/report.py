@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+ABSENT = 3
+"""Exit code of a benchmark that lacks something and has measured nothing."""
+_BEGAN = time.monotonic()
 PACKAGES = ("numpy", "torch", "transformers", "ribs")
 """Whose versions matter to most figures."""
 
@@ -35,10 +39,19 @@ class Figure:
     target: str = ""
     met: bool | None = None
 
+    @property
+    def amount(self) -> str:
+        """The number with its unit."""
+        return f"{self.value:.4g} {self.unit}".strip()
+
+    @property
+    def verdict(self) -> str:
+        """``met`` or ``SHORT``; empty where there is no target."""
+        return {True: "met", False: "SHORT", None: ""}[self.met]
+
     def line(self) -> str:
         """Return the figure as one line of text."""
-        verdict = "" if self.met is None else f"  target {self.target}: {'met' if self.met else 'SHORT'}"
-        return f"{self.name}: {self.value:.4g} {self.unit}{verdict}"
+        return f"{self.name}: {self.amount}{f'  target {self.target}: {self.verdict}' if self.verdict else ''}"
 
 
 def at_most(name: str, value: float, unit: str, bound: float) -> Figure:
@@ -85,6 +98,25 @@ def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PA
         print(figure.line())
     RESULTS.mkdir(exist_ok=True)
     name = Path(script).stem
-    content = {"script": name, "machine": _machine(packages), "figures": [asdict(figure) for figure in figures]}
+    content = {
+        "script": name,
+        "machine": _machine(packages),
+        "seconds": round(time.monotonic() - _BEGAN),
+        "figures": [asdict(figure) for figure in figures],
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return int(any(figure.met is False for figure in figures))
+
+
+def absent(script: str, needs: str) -> int:
+    """Say in one line that a benchmark has measured nothing; its last results stay as they are.
+
+    Args:
+        script: name or ``__file__`` of the benchmark.
+        needs: what is not there, and how to get it.
+
+    Returns:
+        The exit code, :data:`ABSENT`.
+    """
+    print(f"{Path(script).stem} was not measured: {' '.join(needs.split())}")
+    return ABSENT

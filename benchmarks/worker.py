@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from statistics import fmean, median
 
-from benchmarks.report import Figure, at_least, publish
+from benchmarks.report import Figure, absent, at_least, publish
 from cycleqd import keys
 from cycleqd.errors import BadData
 from cycleqd.identity import read_spec
@@ -20,14 +20,13 @@ DEFAULT = "runs/quickstart-paper"
 
 
 def main() -> int:
-    """Publish the figures. Returns the exit code of :func:`benchmarks.report.publish`; 1 where there is no run."""
+    """Publish the figures. Returns the exit code."""
     uri = sys.argv[1] if len(sys.argv) > 1 else DEFAULT
     store = open_store(uri)
     try:
         experts = len(read_spec(store).experts)
     except BadData as error:
-        print(f"{error} make quickstart makes one.")
-        return 1
+        return absent(__file__, f"{error} make quickstart makes one.")
     results = [read_result(store.get(key), key) for key in store.list(keys.RESULTS)]
     timings = [result.timings for result in results if result.id >= experts]
     opened = [timing.open_seconds for timing in timings if timing.open_seconds]

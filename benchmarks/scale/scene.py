@@ -27,7 +27,7 @@ CRD = Path(__file__).parents[2] / "crds" / "cycleqd.dev_cycleqdruns.yaml"
 SECRET = "s3-credentials"  # noqa: S105 - a name
 TASKS = 3
 NEEDS = """\
-This benchmark needs, and found no {missing}:
+A cluster of fake nodes and an S3 server are needed; missing: {missing}.
   KUBECONFIG   a cluster with at least one node that KWOK fakes: its pods become Running and stay so while the
                annotation {annotation} says so
   AWS_*        AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY of an S3 server
@@ -209,7 +209,7 @@ def _credentials() -> Credentials:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     missing = [name for name in names if not os.environ.get(name)] + ([] if endpoint else ["AWS_ENDPOINT_URL"])
     if missing:
-        raise SystemExit(NEEDS.format(missing=", no ".join(missing), annotation=RUN_FOR))
+        raise SystemExit(NEEDS.format(missing=", ".join(missing), annotation=RUN_FOR))
     key, secret = (os.environ[name] for name in names)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return Credentials(key, secret, os.environ.get("AWS_SESSION_TOKEN"), endpoint, region)

@@ -105,6 +105,8 @@ def picture(now: ClusterStanding) -> RenderableType:
         grid.add_row("a child takes", f"{status.timings.seconds_per_child:.0f} s of a worker")
     if status.failures:
         grid.add_row("failures", f"{status.failures} workers, {status.quarantined} children given up")
+    if status.broken:
+        grid.add_row("not scored", f"{status.broken} children, numerically broken")
     for title, text in (("storage", status.storage_uri), ("final model", status.model_uri)):
         if text:
             grid.add_row(title, Text(text, overflow="fold"))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cycleqd.api import CycleQDRun
-from cycleqd_cli.layout import live_picture
+from cycleqd_cli.layout import live_picture, unscored_notes
 from cycleqd_cli.pace import Pace
 from cycleqd_cli.standing import Standing, standing
 from cycleqd_cli.texts import PHASES, duration, percent
@@ -136,8 +136,8 @@ def _sentence(now: Standing, left: float | None, tried: Counter[str]) -> str:
     elif now.phase == "Evaluating":
         parts.append(f"{len(now.evaluated)} of {len(now.experts)} experts")
     elif now.phase == "Breeding":
-        stopped = f" ({now.stopped} stopped early)" if now.stopped else ""
-        parts.append(f"{now.children} of {now.target} children{stopped}")
+        notes = ", ".join(unscored_notes(now))
+        parts.append(f"{now.children} of {now.target} children{f' ({notes})' if notes else ''}")
     elif now.phase == "Finalizing":
         parts += [f"{count} models scored on {split}" for split, count in sorted(tried.items(), reverse=True)]
     if now.archives:

@@ -33,7 +33,7 @@ def _bars(now: Standing, left: float | None, tried: Counter[str]) -> Table:
     total = len(now.experts)
     progress_row(grid, "experts read", len(now.prepared), total)
     progress_row(grid, "experts scored", len(now.evaluated), total)
-    notes = [f"{now.stopped} stopped early"] if now.stopped else []
+    notes = unscored_notes(now)
     notes += [] if left is None else [f"about {duration(left)} left"]
     progress_row(grid, "children", now.children, now.target, ", ".join(notes))
     if now.phase == "Finalizing":
@@ -41,6 +41,12 @@ def _bars(now: Standing, left: float | None, tried: Counter[str]) -> Table:
             "final models", Text(", ".join(f"{n} scored on {split}" for split, n in sorted(tried.items())[::-1]))
         )
     return grid
+
+
+def unscored_notes(now: Standing) -> list[str]:
+    """Return how many children have no scores, by reason."""
+    notes = [f"{now.stopped} stopped early"] if now.stopped else []
+    return [*notes, f"{now.broken} numerically broken"] if now.broken else notes
 
 
 def progress_row(grid: Table, name: str, done: int, total: int, note: str = "") -> None:

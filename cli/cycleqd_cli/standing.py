@@ -52,6 +52,8 @@ class Standing(Record):
     """Children that are done."""
     stopped: int = 0
     """Those of them that racing stopped: they have no scores."""
+    broken: int = 0
+    """Those of them that are numerically broken: they have none, either."""
     target: int
     """Children that the run shall have."""
     archives: tuple[ArchiveStanding, ...] = ()
@@ -79,6 +81,7 @@ def standing(name: str, spec: RunSpec, snapshot: Snapshot) -> Standing:
         evaluated=tuple(expert for k, expert in enumerate(names) if k in snapshot.done),
         children=sum(individual in ids for individual in snapshot.done),
         stopped=len(snapshot.stopped),
+        broken=len(snapshot.broken),
         target=spec.search.children,
         archives=_archives(spec, population),
         best_mean=None if best is None else float(population.scores[best].mean()),
@@ -116,7 +119,8 @@ def read_snapshot(run: OpenedRun) -> Snapshot:
     done = frozenset(log.done)
     phase = plan(run.spec, Observed(prepared, done, is_finalized(run.store, done))).phase
     population = log.population(run.spec)
-    return Snapshot(phase, population, prepared, done, (), dict(log.damaged), frozenset(log.stopped))
+    damaged, stopped, broken = dict(log.damaged), frozenset(log.stopped), frozenset(log.broken)
+    return Snapshot(phase, population, prepared, done, (), damaged, stopped, broken)
 
 
 def models_tried(store: ObjectStore) -> Counter[str]:

@@ -14,7 +14,7 @@ from cycleqd.errors import EXIT_BAD_INPUT
 from cycleqd_cli.answers import write_records
 from cycleqd_cli.cluster_run import ClusterRun
 from cycleqd_cli.cluster_status import cluster_standing, picture
-from cycleqd_cli.layout import archive_table
+from cycleqd_cli.layout import archive_table, unscored_notes
 from cycleqd_cli.opening import OpenedRun, find_run
 from cycleqd_cli.options import FormOption, RunArgument
 from cycleqd_cli.results import show_results
@@ -76,6 +76,6 @@ def _picture(run: OpenedRun, now: Standing) -> RenderableType:
     grid.add_row("storage", Text(run.store.uri, overflow="fold"))
     grid.add_row("phase", f"{PHASES[now.phase]}{state}")
     grid.add_row("experts", f"{len(now.prepared)} of {len(now.experts)} read, {len(now.evaluated)} scored")
-    grid.add_row("children", f"{now.children} of {now.target}")
+    grid.add_row("children", ", ".join([f"{now.children} of {now.target}", *unscored_notes(now)]))
     archives = [archive_table(now)] if now.archives else []
     return Group(grid, *archives, *(Text(problem, "yellow") for problem in now.damaged.values()))

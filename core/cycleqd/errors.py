@@ -40,6 +40,10 @@ class BadModel(PermanentError):
     """A base model or expert cannot be read or does not fit the others."""
 
 
+class NumericallyBroken(PermanentError):
+    """A model that has to have scores gives NaN or infinite logits; the same weights will do so again."""
+
+
 class MissingInput(PermanentError):
     """A model, dataset, bucket or Secret that the manifest names does not exist. It may appear: then it can go on."""
 

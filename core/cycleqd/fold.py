@@ -42,6 +42,7 @@ class Entry:
         parents: ids.
         with_child: of a repeated evaluation, the child before which it was made.
         saved: items that racing did not ask.
+        broken: items whose answers were numerically broken.
         items: per task, a ``1`` or ``0`` an item: whether it was right; only where archives compare items.
         emitter: what proposed the individual.
     """
@@ -57,6 +58,7 @@ class Entry:
     parents: tuple[int, ...] = ()
     with_child: int | None = None
     saved: int = 0
+    broken: int = 0
     items: tuple[str, ...] = ()
     emitter: str = ""
 
@@ -86,6 +88,7 @@ def entry_of(result: Result, *, items: bool = False) -> Entry:
         parents=result.parents,
         with_child=result.with_child,
         saved=result.stop.saved if result.stop else 0,
+        broken=result.broken,
         items=_items(result) if items and result.complete else (),
         emitter=sys.intern(result.emitter),
     )
@@ -147,9 +150,13 @@ class Population:
 def fold(entries: Iterable[Entry], n_experts: int, settings: ArchiveType, pooling: Pooling | None = None) -> Population:
     """Return the population of a set of results; duplicates change nothing.
 
+    Whoever gave a numerically broken answer is left out, whatever another evaluation of it says.
+
     Without ``pooling``, all evaluations of an individual count the same and parents do not count.
     """
-    unique = {(entry.id, entry.evaluation): entry for entry in entries if entry.scores is not None}
+    known = list(entries)
+    broken = {entry.id for entry in known if entry.broken}
+    unique = {(e.id, e.evaluation): e for e in known if e.scores is not None and e.id not in broken}
     scored = [entry for _, entry in sorted(unique.items())]
     if not scored:
         return Population(np.empty(0, np.int64), np.empty((0, 0)), n_experts, settings)

@@ -106,6 +106,11 @@ class ResultLog:
         """Ids of children whose evaluation racing ended early."""
         return {entry.id for entry in self.entries.values() if entry.saved}
 
+    @property
+    def broken(self) -> set[int]:
+        """Ids of individuals with numerically broken answers: they are in no archive."""
+        return {entry.id for entry in self.entries.values() if entry.broken}
+
     def population(self, spec: RunSpec, below: int | None = None) -> Population:
         """Return the fold of all results, or of those that a child of a strict run sees.
 

@@ -16,7 +16,7 @@ Role = Literal["prepare", "evaluate", "breed", "finalize"]
 Phase = Literal["Preparing", "Evaluating", "Breeding", "Finalizing", "Succeeded", "Cancelled"]
 
 SMALLEST_BLOCK = 3
-"""Children; below it, loading the engine costs more than a straggler does."""
+"""Children of a worker that loads the engine for them: below it, loading costs more than a straggler does."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,14 @@ class Plan:
     stop: tuple[Work, ...] = ()
 
 
-def plan(spec: RunSpec, observed: Observed) -> Plan:
-    """Return what should run now, given what is there."""
+def plan(spec: RunSpec, observed: Observed, *, smallest_block: int = SMALLEST_BLOCK) -> Plan:
+    """Return what should run now, given what is there.
+
+    Args:
+        spec: of the run.
+        observed: what is there.
+        smallest_block: children that are worth a worker; 1 where workers stay and keep their engines warm.
+    """
     if spec.desired_state == "Cancelled":
         return Plan("Cancelled", stop=observed.running)
     phase, wanted = _wanted(spec, observed)
@@ -90,7 +96,7 @@ def plan(spec: RunSpec, observed: Observed) -> Plan:
     if free < 0:  # parallelism was lowered: what started last has the least to lose
         return Plan(phase, stop=observed.running[free:])
     if phase == "Breeding":
-        return Plan(phase, _blocks(spec, observed, free))
+        return Plan(phase, _blocks(spec, observed, free, smallest_block))
     not_now = observed.held | {work.key for work in observed.running}
     return Plan(phase, tuple(work for work in wanted if work.key not in not_now)[:free])
 
@@ -117,11 +123,11 @@ def _missing_children(spec: RunSpec, observed: Observed) -> list[int]:
     return [individual for individual in range(first, end) if individual not in observed.done]
 
 
-def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
+def _blocks(spec: RunSpec, observed: Observed, free: int, smallest: int) -> tuple[Work, ...]:
     """Cut the children nobody works on into one block per free worker.
 
-    Guided self-scheduling: a block is the remaining work's share of one worker, halved, at most ``childrenPerJob``; so
-    blocks shrink towards the end and nobody waits for a straggler.
+    Guided self-scheduling: a block is the remaining work's share of one worker, halved, at most ``childrenPerJob`` and
+    at least ``smallest``; so blocks shrink towards the end and nobody waits for a straggler.
 
     In strict runs a child waits for the results ``lag`` ids before it, so workers must advance side by side: blocks
     that start together are interleaved, and a worker that is ready early waits for the others instead of starting a
@@ -137,7 +143,7 @@ def _blocks(spec: RunSpec, observed: Observed, free: int) -> tuple[Work, ...]:
     if spec.search.strict and held:
         open_ids = [individual for individual in open_ids if individual <= held[0] + spec.search.lag]
     shares = spec.workers.parallelism * (2 if spec.workers.parallelism > 1 else 1)
-    size = min(spec.workers.children_per_job, max(SMALLEST_BLOCK, math.ceil(len(open_ids) / shares)))
+    size = min(spec.workers.children_per_job, max(smallest, math.ceil(len(open_ids) / shares)))
     chosen = open_ids[: size * free]
     blocks = math.ceil(len(chosen) / size)
     return tuple(Work("breed", ids=tuple(chosen[block::blocks])) for block in range(blocks))

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cycleqd.errors import BadData, Unscored
 
+BROKEN = "numerically broken"
+"""Reason of an item whose answer an engine called ``broken``: the model's numbers became NaN or infinite."""
+
 Split = Literal["search", "validation", "test", "reserve", "lessons"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -48,6 +51,11 @@ class ItemOutcome(Record):
             raise ValueError("an item without a score needs a reason")
         return self
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is no score because of the model's own numbers, which asking again would not change."""
+        return self.score is None and self.reason == BROKEN
+
 
 class TaskEvaluation(Record):
     """One individual's outcomes on one split of one task, in item order."""
@@ -60,6 +68,11 @@ class TaskEvaluation(Record):
     def unscored(self) -> tuple[ItemOutcome, ...]:
         """The outcomes without a score."""
         return tuple(outcome for outcome in self.outcomes if outcome.score is None)
+
+    @property
+    def broken(self) -> tuple[ItemOutcome, ...]:
+        """Those of them whose answers were numerically broken."""
+        return tuple(outcome for outcome in self.outcomes if outcome.is_broken)
 
     @property
     def score(self) -> float:
@@ -210,6 +223,11 @@ class Result(Record):
         return self.stop is None and not any(evaluation.unscored for evaluation in self.evaluations)
 
     @property
+    def broken(self) -> int:
+        """How many items' answers were numerically broken."""
+        return sum(len(evaluation.broken) for evaluation in self.evaluations)
+
+    @property
     def scores(self) -> tuple[float, ...]:
         """(n_tasks,) in [0, 1].
 
@@ -268,11 +286,11 @@ def read_result(data: bytes, key: str) -> Result:
 def merge_outcomes(repeats: Iterable[ItemOutcome]) -> ItemOutcome:
     """Average repeated outcomes of one item: scores are averaged, tokens and seconds summed.
 
-    One repeat without a score leaves the item without a score.
+    One repeat without a score leaves the item without a score, and a broken one makes it broken.
     """
     outcomes = list(repeats)
     first = outcomes[0]
-    unscored = next((o for o in outcomes if o.score is None), None)
+    unscored = max((o for o in outcomes if o.score is None), key=lambda o: o.is_broken, default=None)
     return first.model_copy(
         update={
             "score": None if unscored else fmean(o.score for o in outcomes if o.score is not None),

@@ -66,6 +66,8 @@ class Individual(Record):
     """(n_tasks,) search scores; None: some items had no score, or were not asked."""
     stop: Stop | None = None
     """Why some were not asked."""
+    broken: int = 0
+    """Items whose answers were numerically broken."""
 
 
 class ArchiveView(Record):

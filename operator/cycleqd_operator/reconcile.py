@@ -255,6 +255,7 @@ def _as_stored(run: TrackedRun, standing: Standing, view: StoreView, store: RunS
         population=view.population,
         done=view.done,
         quarantined=view.quarantined,
+        n_broken=view.n_broken,
         damaged=view.damaged,
         failures=len(store.failures),
         seconds_per_child=view.seconds_per_child,

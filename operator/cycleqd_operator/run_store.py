@@ -33,6 +33,7 @@ class StoreView:
         prepared: experts whose basis is complete.
         done: ids that have a result or were given up.
         quarantined: those that were given up, ascending.
+        n_broken: how many children are numerically broken.
         damaged: what is wrong with objects that should be results, by key.
         population: everybody that has scores.
         finalized: whether the final report is about all that is done.
@@ -42,6 +43,7 @@ class StoreView:
     prepared: frozenset[str]
     done: frozenset[int]
     quarantined: tuple[int, ...]
+    n_broken: int
     damaged: dict[str, str]
     population: Population
     finalized: bool
@@ -113,6 +115,7 @@ class RunStore:
             prepared=frozenset(self._prepared),
             done=done,
             quarantined=tuple(sorted(self._log.quarantined)),
+            n_broken=len(self._log.broken),
             damaged=dict(self._log.damaged),
             population=self._fold(spec),
             finalized=idle and complete and is_finalized(self.store, done),

@@ -52,6 +52,7 @@ class Standing:
         population: all individuals with scores; None if the store could not be read.
         done: ids that have a result or were given up.
         quarantined: ids of children that were given up, ascending.
+        n_broken: children that are not scored because their numbers became NaN or infinite.
         damaged: what is wrong with stored objects, by key.
         failures: workers that failed.
         active_jobs: Jobs that are not finished.
@@ -74,6 +75,7 @@ class Standing:
     population: Population | None = None
     done: frozenset[int] = frozenset()
     quarantined: tuple[int, ...] = ()
+    n_broken: int = 0
     damaged: Mapping[str, str] = field(default_factory=dict)
     failures: int = 0
     active_jobs: int = 0

@@ -70,6 +70,7 @@ def _figures(standing: Standing, population: Population) -> dict[str, Any]:
         "failures": standing.failures,
         "quarantined": len(standing.quarantined),
         "failed_children": standing.quarantined[:MOST_FAILED],
+        "broken": standing.n_broken,
         "coverage": _significant(population.coverage) if population.archives else None,
         "best": None if means is None else round(float(means.max()), DIGITS),
         "tasks": _tasks(standing.spec, population),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cycleqd.errors import NumericallyBroken, Unscored
 from cycleqd.genome import Genome
 from cycleqd.racing import Race
 from cycleqd.records import Split, Stop, TaskEvaluation, Transcript
@@ -85,6 +86,28 @@ async def ask_lessons(session: Session, expert: int, sandbox: Sandbox) -> Part |
     name = session.spec.experts[expert].name
     task = next(task for task in session.tasks if task.spec.expert == name)
     return await _evaluate(session, task, "lessons", slice(None), sandbox) if task.spec.items.lessons else None
+
+
+def refuse_unscored(who: str, evaluations: Sequence[TaskEvaluation]) -> None:
+    """Check the evaluations of a model that is of no use without scores on all items.
+
+    Args:
+        who: the model is, at the beginning of a sentence.
+        evaluations: one per task.
+
+    Raises:
+        NumericallyBroken: some answers were.
+        Unscored: some items could not be scored; a mean without them would compare unlike things.
+    """
+    for evaluation in evaluations:
+        if evaluation.broken:
+            raise NumericallyBroken(
+                f"{who} gave NaN or infinite logits for {len(evaluation.broken)} of {len(evaluation.outcomes)} "
+                f"{evaluation.task} items: set engine.args.dtype to Float32 if it is not, or leave this model out."
+            )
+    for evaluation in evaluations:
+        if evaluation.unscored:
+            raise Unscored(f"{who} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
 
 
 async def _ask(session: Session, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:

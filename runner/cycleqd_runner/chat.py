@@ -39,7 +39,7 @@ class Answer:
         text: the answer without stop strings and end-of-turn tokens.
         prompt_tokens, answer_tokens: counts, in tokens.
         finish: ``stop`` (ended by itself or by a stop string), ``length`` (cut at max_tokens) or
-            ``broken`` (the logits were NaN or infinite: not scored).
+            ``broken`` (the logits were NaN or infinite, or overflow left nothing in them: not scored).
     """
 
     text: str

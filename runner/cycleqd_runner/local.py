@@ -46,6 +46,7 @@ class Snapshot:
         running: what the workers do.
         damaged: objects that are not results, and why.
         stopped: ids whose evaluation racing ended early.
+        broken: ids that are not scored because their numbers became NaN or infinite.
     """
 
     phase: Phase
@@ -55,6 +56,7 @@ class Snapshot:
     running: tuple[Work, ...]
     damaged: dict[str, str]
     stopped: frozenset[int] = frozenset()
+    broken: frozenset[int] = frozenset()
 
 
 class Observer(Protocol):
@@ -148,7 +150,7 @@ class LocalRun:
         self._log.refresh()
         self._log.compact()
         self._collect()
-        decision = plan(self.run.spec, self._observed())
+        decision = plan(self.run.spec, self._observed(), smallest_block=1)  # our workers are warm
         self.observer.show(self._snapshot(decision.phase))
         if decision.phase in ("Succeeded", "Cancelled"):
             return True
@@ -177,8 +179,8 @@ class LocalRun:
         running = tuple(worker.work for worker in self._workers if worker.work)
         population = self._log.population(spec)
         prepared, done = frozenset(self._prepared), frozenset(self._log.done)
-        damaged, stopped = dict(self._log.damaged), frozenset(self._log.stopped)
-        return Snapshot(phase, population, prepared, done, running, damaged, stopped)
+        damaged, stopped, broken = dict(self._log.damaged), frozenset(self._log.stopped), frozenset(self._log.broken)
+        return Snapshot(phase, population, prepared, done, running, damaged, stopped, broken)
 
     def _collect(self) -> None:
         """Take the outcomes of finished work; raise what cannot be helped by trying again."""

@@ -83,14 +83,14 @@ def test_the_live_picture_shows_phase_archives_and_workers(now: Standing) -> Non
         assert expected in shown, expected
 
 
-def test_how_many_children_racing_stopped_is_told(now: Standing) -> None:
-    raced = now.model_copy(update={"phase": "Breeding", "stopped": 3})
+def test_how_many_children_have_no_scores_is_told(now: Standing) -> None:
+    raced = now.model_copy(update={"phase": "Breeding", "stopped": 3, "broken": 1})
     console = Console(file=io.StringIO(), width=120)
     console.print(live_picture(raced, 1.0, 5.0, NOBODY))
-    assert "3 stopped early, about 0:05 left" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "3 stopped early, 1 numerically broken, about 0:05 left" in console.file.getvalue()  # type: ignore[attr-defined]
     lines: list[str] = []
     LineDisplay(lines.append).moment(raced, 1.0, None, NOBODY)
-    assert f"{now.children} of {now.target} children (3 stopped early)" in lines[0]
+    assert f"{now.children} of {now.target} children (3 stopped early, 1 numerically broken)" in lines[0]
     LineDisplay(lines.append).moment(now, 1.0, None, NOBODY)
     assert "stopped" not in lines[1]
 

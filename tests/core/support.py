@@ -34,16 +34,20 @@ def run_spec(n_tasks: int = 3, **fields: Any) -> RunSpec:
 
 
 def make_result(
-    individual: int, scores: Sequence[float | None], evaluation: int = 0, items: int = 1, **fields: Any
+    individual: int,
+    scores: Sequence[float | None],
+    evaluation: int = 0,
+    items: int = 1,
+    why: str = "sandbox down",
+    **fields: Any,
 ) -> Result:
-    """Return a result whose task k has ``items`` items that all score ``scores[k]``; None: no score."""
+    """Return a result whose task k has ``items`` items that all score ``scores[k]``; None: no score, and ``why``."""
     evaluations = tuple(
         TaskEvaluation(
             task=f"task-{k}",
             split="search",
             outcomes=tuple(
-                ItemOutcome(item=f"{k}-{n}", score=score, reason="sandbox down" if score is None else None)
-                for n in range(items)
+                ItemOutcome(item=f"{k}-{n}", score=score, reason=why if score is None else None) for n in range(items)
             ),
         )
         for k, score in enumerate(scores)

@@ -58,6 +58,14 @@ entries = st.dictionaries(st.tuples(st.integers(3, 30), st.integers(0, 2)), scor
 
 
 @every_type
+def test_whoever_was_broken_once_is_in_no_archive(settings: ArchiveType) -> None:
+    best = entry(7, 0, (1.0, 1.0, 1.0))
+    again = replace(entry(7, 1, None), broken=1)
+    assert 7 in fold([*EXPERTS, best], 3, settings).ids
+    assert _same(fold([*EXPERTS, best, again], 3, settings), fold(EXPERTS, 3, settings))
+
+
+@every_type
 @effort(max_examples=30)
 @given(results=entries, seed=st.integers(0, 1000))
 def test_order_does_not_matter(settings: ArchiveType, results: list[Entry], seed: int) -> None:

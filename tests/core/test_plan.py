@@ -206,6 +206,15 @@ def test_length_of_blocks(parallelism: int, children: int, per_job: int, longest
     assert max(len(work.ids) for work in start) == longest
 
 
+def test_warm_workers_take_single_children_at_the_end() -> None:
+    spec, busy = _spec(parallelism=2, children=12), _breed(11, 12, 13)
+    observed = Observed(PREPARED, ALL - {*busy.ids, 14}, running=(busy,))
+    assert plan(spec, observed, smallest_block=1).start == (_breed(14),)
+    left = Observed(PREPARED, ALL - {12, 13, 14})
+    assert plan(spec, left).start == (_breed(12, 13, 14),)
+    assert plan(spec, left, smallest_block=1).start == (_breed(12), _breed(13))
+
+
 def test_a_dead_block_is_planned_again_at_its_missing_children() -> None:
     spec = _spec(parallelism=1, children=12, per_job=6)
     (block,) = plan(spec, Observed(PREPARED, EXPERTS)).start

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from cycleqd.errors import BadData, Unscored
 from cycleqd.records import (
+    BROKEN,
     Guidance,
     ItemOutcome,
     Result,
@@ -51,6 +52,13 @@ def test_one_item_without_a_score_leaves_no_mean() -> None:
 def test_no_items_leave_no_mean() -> None:
     with pytest.raises(Unscored, match="no items"):
         _ = _evaluation().score
+
+
+def test_a_repeat_that_is_broken_says_so_for_the_item() -> None:
+    reasons = ("sandbox down", BROKEN, "wrong")
+    repeats = [ItemOutcome(item="0", score=None if r != "wrong" else 0.0, reason=r) for r in reasons]
+    assert merge_outcomes(repeats).is_broken
+    assert not merge_outcomes([repeats[0], repeats[2]]).is_broken
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, 95.0, float("nan")])

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from cycleqd import keys
+from cycleqd.records import BROKEN
 from cycleqd_operator.reconcile import STOPPING_SECONDS
-from tests.core.support import write_report
+from tests.core.support import make_result, write_report
 from tests.operator.operator_process import AT_ONCE, breeding, condition, ended, names, started, status_of, until
 from tests.operator.world import AWAY, World
 
@@ -46,6 +47,18 @@ async def test_a_run_goes_from_its_manifest_to_its_model(world: World) -> None:
     assert world.active_jobs == []
     expected = ["Preparing", "ExpertsPrepared", "Evaluating", "ExpertsEvaluated", "Breeding", "Finalizing", "Succeeded"]
     assert reasons(world) == expected
+
+
+async def test_broken_children_are_counted_and_done(world: World) -> None:
+    world.apply(children=3)
+    operator = await started(world)
+    broken = make_result(4, [0.5, 0.5, None], why=BROKEN)
+    world.storage.put_once(keys.result(4), broken.model_dump_json().encode())
+    for _ in range(9):
+        await operator.look()
+        world.work_off()
+    status = status_of(world)
+    assert (status.state, status.progress, status.broken, status.quarantined) == ("Succeeded", "3/3", 1, 0)
 
 
 async def test_workers_run_side_by_side_up_to_the_parallelism(world: World) -> None:

@@ -46,6 +46,7 @@ def test_figures() -> None:
         "failures": 4,
         "quarantined": 0,
         "failed_children": (),
+        "broken": 0,
         "coverage": float(f"{found.population.coverage:.4g}"),
         "best": 0.1967,  # the last expert's: 3 x 0.03 and 0.5, over three tasks
         "timings": {"seconds_per_child": 12.3457, "evaluation_share": 0.9877},
@@ -95,9 +96,10 @@ def test_quarantined_children_are_counted_and_the_first_listed() -> None:
 
 
 def test_a_look_without_the_store_keeps_the_figures() -> None:
-    known = next_status(None, standing(done=9, quarantined=(7,), failures=3, seconds_per_child=2.0))
+    known = next_status(None, standing(done=9, quarantined=(7,), n_broken=2, failures=3, seconds_per_child=2.0))
+    assert known.broken == 2
     unread = next_status(known, blind(now=LATER, active_jobs=2, ready_jobs=1))
-    kept = {"children", "quarantined", "failed_children", "failures", "coverage", "best", "tasks", "timings"}
+    kept = {"children", "quarantined", "broken", "failed_children", "failures", "coverage", "best", "tasks", "timings"}
     assert unread.model_dump(include=kept) == known.model_dump(include=kept)
     assert (unread.running, unread.storage_uri) == (1, STORE)
 

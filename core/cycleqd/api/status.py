@@ -83,6 +83,8 @@ class RunStatus(ApiModel):
     """Children that were given up because they killed their workers."""
     failed_children: tuple[int, ...] = Field(default=(), max_length=100)
     """Ids of the first of them."""
+    broken: int = 0
+    """Children that were not scored because their numbers became NaN or infinite."""
     coverage: float | None = None
     """Mean coverage of the archives, in [0, 1]."""
     best: float | None = None

@@ -43,6 +43,12 @@ class Engine(ChatModel, Protocol):
     company it is computed in, because kernels round differently for different batch shapes (bfloat16 more than
     float32). Whoever needs repeatable answers submits all requests at once (``asyncio.gather``): requests made
     before the event loop comes to rest are batched together.
+
+    Numbers that break: weights may hold NaN, infinities, or values that overflow on the way. Loading them is no error,
+    and asking raises nothing. An answer ends, with ``finish`` ``broken``, at the first step whose highest logit is not
+    finite, before a token is chosen there; other answers of the batch go on. An engine that sees overflow in another
+    way, such as logits that are all 0, says ``broken``, too. Whoever asks never scores such an answer
+    (:mod:`cycleqd_runner.tasks.run`).
     """
 
     name: str

@@ -11,6 +11,7 @@ prefix with it, because a masked NaN is still a NaN.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -69,7 +70,7 @@ class _Row:
             self._finish(self._decode(self.tokens), "length")
 
     def break_off(self) -> None:
-        """End the answer because the logits were not finite."""
+        """End the answer because what follows is not computed from the weights any more."""
         self._finish(self._decode(self.tokens), "broken")
 
     def _decode(self, tokens: list[int]) -> str:
@@ -145,10 +146,10 @@ class Decoder:
     def _choose(rows: Sequence[_Row], logits: Tensor) -> None:
         """Give every row its next token."""
         # The maximum is NaN if any logit is, so one pass finds both the greedy token and broken rows.
-        top, greedy = logits.max(dim=-1)
-        finite = torch.isfinite(top).tolist()
-        for i, (row, token) in enumerate(zip(rows, greedy.tolist(), strict=True)):
-            if not finite[i]:
+        tops, greedy = logits.max(dim=-1)
+        for i, (row, token, top) in enumerate(zip(rows, greedy.tolist(), tops.tolist(), strict=True)):
+            # A norm divides what overflows its sum of squares by infinity: then all logits are exactly 0.
+            if not math.isfinite(top) or (top == 0 and not logits[i].any()):
                 row.break_off()
             else:
                 row.push(row.draw(logits[i]) if row.draws else token)

@@ -212,6 +212,7 @@ def _individuals(results: Sequence[Result], population: Population) -> tuple[Ind
             emitter=result.emitter,
             scores=scores.get(result.id),
             stop=result.stop,
+            broken=result.broken,
         )
         for result in sorted(results, key=lambda result: result.id)
         if result.evaluation == 0

@@ -68,6 +68,8 @@ class People:
             )
         elif known and known.stop:
             lines.append(f"stopped after {sum(known.stop.asked)} of {sum(known.stop.items)} items")
+        elif known and known.broken:
+            lines.append("not scored: numerically broken")
         elif known:
             lines.append("no complete scores")
         parents = self.parents(individual)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Sequence
 
 from cycleqd import keys
-from cycleqd.errors import Unscored
 from cycleqd.records import Result, Timings
-from cycleqd_runner.assess import ask_lessons, assess
+from cycleqd_runner.assess import ask_lessons, assess, refuse_unscored
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
@@ -19,18 +18,15 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
     """Score the experts with these ids on the search splits; those that have a result are skipped.
 
     Raises:
-        Unscored: some items of an expert could not be scored; without them there are no limits to the archives.
+        Unscored, NumericallyBroken: some items of an expert could not be scored; without them there are no limits to
+            the archives.
     """
     for individual in ids:
         if session.store.exists(keys.result(individual)):
             continue
         genome = session.genome_of(individual)
         assessment = await assess(session, genome, "search", sandbox)
-        for evaluation in assessment.evaluations:
-            if evaluation.unscored:
-                name = session.spec.experts[individual].name
-                why = evaluation.unscored[0].reason
-                raise Unscored(f"Expert {name} could not be scored on {evaluation.task}: {why}.")
+        refuse_unscored(f"Expert {session.spec.experts[individual].name}", assessment.evaluations)
         began = time.perf_counter()
         lessons, taught = await ask_lessons(session, individual, sandbox) or (None, ())
         lesson_seconds = time.perf_counter() - began

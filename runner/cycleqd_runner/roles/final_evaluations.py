@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cycleqd import keys
-from cycleqd.errors import MissingObject, Unscored
+from cycleqd.errors import MissingObject
 from cycleqd.genome import Genome
 from cycleqd.records import FinalEvaluation, Split
-from cycleqd_runner.assess import Weights, assess
+from cycleqd_runner.assess import Weights, assess, refuse_unscored
 from cycleqd_runner.report.costs import FinalUsage
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
@@ -46,7 +46,7 @@ class FinalEvaluations:
         """Return the evaluation of ``model`` on ``split``.
 
         Raises:
-            Unscored: items could not be scored; a mean without them would compare unlike things.
+            Unscored, NumericallyBroken: see :func:`~cycleqd_runner.assess.refuse_unscored`.
         """
         key = keys.final_evaluation(model.digest, split)
         if key not in self.found:
@@ -61,9 +61,7 @@ class FinalEvaluations:
 
     async def _ask(self, key: str, split: Split, name: str, model: Genome | Weights) -> FinalEvaluation:
         assessment = await assess(self.session, model, split, self.sandbox)
-        for evaluation in assessment.evaluations:
-            if evaluation.unscored:
-                raise Unscored(f"{name} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
+        refuse_unscored(f"Model {name}", assessment.evaluations)
         made = FinalEvaluation(
             name=name,
             evaluations=assessment.evaluations,

@@ -5,12 +5,13 @@ Nothing else ever reads the test split.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from cycleqd import keys
-from cycleqd.errors import Unscored
+from cycleqd.errors import NumericallyBroken, Unscored
 from cycleqd.final import Blend, aggregate, average, best_members, greedy, polished
 from cycleqd.records import FinalEvaluation
 from cycleqd.report import Candidate
@@ -25,6 +26,8 @@ from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
+
+_LOG = logging.getLogger(__name__)
 
 
 async def finalize(session: Session, sandbox: Sandbox) -> None:
@@ -53,7 +56,12 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
 async def choose(
     session: Session, scoring: FinalEvaluations, genomes: CandidateGenomes
 ) -> tuple[tuple[Candidate, ...], Blend]:
-    """Return all candidates with their validation scores, and the best one."""
+    """Return all candidates with their validation scores, and the best one; numerically broken ones are left out.
+
+    Raises:
+        NumericallyBroken: all of them are.
+        Unscored: an expert has no scores, or some items of a candidate could not be scored.
+    """
     population, settings = session.population(), session.spec.finalize
     if not population.ready:
         raise Unscored("The experts have no complete scores yet: finalize runs after they were evaluated.")
@@ -62,22 +70,29 @@ async def choose(
 
     async def score(blend: Blend) -> float:
         genome = await patiently(genomes.of, blend)
-        found[blend.name] = await scoring.on("validation", blend.name, genome)
+        try:
+            found[blend.name] = await scoring.on("validation", blend.name, genome)
+        except NumericallyBroken as error:
+            _LOG.warning("%s", error)
+            return -1.0  # below all scores: nobody combines with it
         digests[blend.name] = genome.digest
         return found[blend.name].mean
 
     blends = [aggregate(population), average(session.n_experts), *best_members(population, settings.candidates)]
     for blend in blends:
         await score(blend)
-    ranked = sorted(blends, key=lambda blend: -found[blend.name].mean)
+    whole = [blend for blend in blends if blend.name in found]
+    if not whole:
+        raise NumericallyBroken(f"All {len(blends)} candidates gave NaN or infinite logits: give other experts.")
+    ranked = sorted(whole, key=lambda blend: -found[blend.name].mean)
     combined = await greedy(ranked, found[ranked[0].name].mean, score, settings.greedy_steps)
-    kinds = [blends[:1], blends[2:], combined]
+    kinds = [[one for one in kind if one.name in found] for kind in (blends[:1], blends[2:], combined)]
     best = [max(kind, key=lambda blend: found[blend.name].mean) for kind in kinds if kind and settings.polish_steps]
     polishes = [polished(blend, settings.polish_steps) for blend in best]
     for blend in polishes:
         await score(blend)
-    blends += [*combined, *polishes]
-    chosen = max(blends, key=lambda blend: found[blend.name].mean)
+    whole += [blend for blend in (*combined, *polishes) if blend.name in found]
+    chosen = max(whole, key=lambda blend: found[blend.name].mean)
     candidates = tuple(
         Candidate(
             name=blend.name,
@@ -87,6 +102,6 @@ async def choose(
             validation={evaluation.task: evaluation.score for evaluation in found[blend.name].evaluations},
             chosen=blend is chosen,
         )
-        for blend in blends
+        for blend in whole
     )
     return candidates, chosen

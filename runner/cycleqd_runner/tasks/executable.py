@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from cycleqd.api.tasks import ProceduralEvaluator, SandboxLimits
+from cycleqd.records import BROKEN
 from cycleqd_runner.chat import ChatModel
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Item, Verdict
@@ -58,7 +59,7 @@ class ExecutableEvaluator(Generic[Q]):
         score: float | None
         reason: str | None
         if answer.finish == "broken":
-            score, reason = None, "numerically broken"
+            score, reason = None, BROKEN  # nothing is there to be run
         else:
             score, reason = await self._check(question, answer.text, sandbox, limits)
         return Verdict(score, reason, messages, answer.text, answer.prompt_tokens, answer.answer_tokens)

@@ -1,4 +1,7 @@
-"""One individual's evaluation on one split of one task: all items at once, failures of the infrastructure retried."""
+"""One individual's evaluation on one split of one task: all items at once, failures of the infrastructure retried.
+
+An answer that the engine calls ``broken`` leaves its item without a score, whatever the evaluator makes of it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import TemporaryError
-from cycleqd.records import ItemOutcome, Split, TaskEvaluation, Transcript, merge_outcomes
-from cycleqd_runner.chat import ChatModel, Message
+from cycleqd.records import BROKEN, ItemOutcome, Split, TaskEvaluation, Transcript, merge_outcomes
+from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Verdict
 from cycleqd_runner.tasks.executable import one_line
@@ -31,6 +35,19 @@ class Asked(NamedTuple):
 
     outcome: ItemOutcome
     transcript: Transcript | None
+
+
+@dataclass
+class _Heard:
+    """A model that remembers whether one of its answers was broken."""
+
+    model: ChatModel
+    is_broken: bool = False
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        answer = await self.model.chat(messages, sampling)
+        self.is_broken |= answer.finish == "broken"
+        return answer
 
 
 async def evaluate(
@@ -68,7 +85,9 @@ async def evaluate(
     """
 
     async def judge(item: Item) -> Verdict:
-        return await evaluator.judge(item, model, sandbox, limits)
+        heard = _Heard(model)
+        verdict = await evaluator.judge(item, heard, sandbox, limits)
+        return replace(verdict, score=None, reason=BROKEN) if heard.is_broken else verdict
 
     async def ask(item: Item) -> Asked:
         return await _ask(item, judge, task_name, first_wait_seconds)

@@ -196,9 +196,19 @@ def test_a_stream_that_fails_in_its_middle_is_not_answered_from(engine: Engine, 
     assert answers(engine, mixed(3)) == before
 
 
-def test_weights_that_are_not_numbers_break_the_answer(engine: Engine, folder: Path) -> None:
-    engine.load([("model.norm.weight", torch.full((32,), float("nan")))])
-    assert {answer.finish for answer in answers(engine, mixed(4))} == {"broken"}
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        pytest.param("model.norm.weight", float("nan"), id="NaN"),
+        pytest.param("model.layers.0.self_attn.q_proj.weight", float("inf"), id="infinity"),
+        pytest.param("model.layers.0.mlp.down_proj.weight", 1e38, id="overflow"),
+        pytest.param("model.layers.0.mlp.down_proj.weight", 1e30, id="overflow that a norm makes zeros of"),
+    ],
+)
+def test_numbers_that_break_end_the_answer(engine: Engine, folder: Path, name: str, factor: float) -> None:
+    engine.load([(name, dict(weights(folder))[name] * factor)])
+    found = answers(engine, mixed(4))
+    assert {(answer.finish, answer.answer_tokens) for answer in found} == {("broken", 0)}
     engine.load(weights(folder))
     assert "broken" not in {answer.finish for answer in answers(engine, mixed(4))}
 

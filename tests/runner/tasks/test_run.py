@@ -9,7 +9,7 @@ import pytest
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import BadData, Unscored
 from cycleqd.records import TaskEvaluation, Transcript
-from cycleqd_runner.chat import ChatModel, Message
+from cycleqd_runner.chat import ChatModel, Message, Sampling
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Item, Verdict
 from cycleqd_runner.tasks.run import TRIES, evaluate, prompt_sha256
@@ -40,12 +40,20 @@ class Toy:
         return Verdict(score, reason, (Message("user", item.id),), f"said {item.id}", 10, 2)
 
 
-def run(toy: Toy, repeats: int = 1) -> tuple[TaskEvaluation, list[Transcript]]:
+class Careless(Toy):
+    """Asks, and never looks how the answer ended."""
+
+    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+        await model.chat((Message("user", item.id),), Sampling(1))
+        return await super().judge(item, model, sandbox, limits)
+
+
+def run(toy: Toy, repeats: int = 1, model: Scripted | None = None) -> tuple[TaskEvaluation, list[Transcript]]:
     return asyncio.run(
         evaluate(
             toy,
             toy.items(),
-            Scripted(""),
+            model or Scripted(""),
             NoSandbox(),
             SandboxLimits(),
             repeats=repeats,
@@ -102,6 +110,13 @@ def test_what_fails_every_time_has_no_score_and_says_why() -> None:
 def test_one_repeat_without_a_score_leaves_the_item_without() -> None:
     evaluation, _ = run(Toy({"a": [1.0, None]}), repeats=2)
     assert (evaluation.outcomes[0].score, evaluation.outcomes[0].reason) == (None, "why")
+
+
+@pytest.mark.parametrize(("finish", "is_broken"), [("broken", True), ("length", False)])
+def test_a_broken_answer_has_no_score_whatever_the_evaluator_says(finish: str, is_broken: bool) -> None:
+    evaluation, transcripts = run(Careless({"a": [1.0], "b": [0.0]}), model=Scripted("", finish))
+    assert [outcome.is_broken for outcome in evaluation.outcomes] == [is_broken] * 2
+    assert len(transcripts) == (0 if is_broken else 1)
 
 
 def test_a_broken_item_ends_the_evaluation() -> None:

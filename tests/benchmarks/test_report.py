@@ -1,0 +1,97 @@
+"""How benchmarks report, and how all of them are run: what was not measured never counts as met."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import __main__ as everything
+from benchmarks import report
+from benchmarks.__main__ import Outcome, run, scripts, summary
+from benchmarks.report import ABSENT, Figure, absent, at_least, at_most, publish
+
+
+@pytest.mark.parametrize(
+    ("figure", "line"),
+    [
+        pytest.param(at_most("size", 8.75, "MB", 9), "size: 8.75 MB  target <= 9 MB: met", id="met"),
+        pytest.param(at_most("size", 9.25, "MB", 9), "size: 9.25 MB  target <= 9 MB: SHORT", id="short"),
+        pytest.param(at_least("ratio", 5.0, "x", 5), "ratio: 5 x  target >= 5 x: met", id="just met"),
+        pytest.param(Figure("children", 45, ""), "children: 45", id="no target"),
+    ],
+)
+def test_a_figure_is_a_line(figure: Figure, line: str) -> None:
+    assert figure.line() == line
+
+
+@pytest.mark.parametrize(("value", "code"), [(2.0, 0), (0.5, 1)])
+def test_what_is_published_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, code: int
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    figures = [at_least("speed", value, "x", 1), Figure("children", 3, "")]
+    assert publish("benchmarks/toy.py", figures, ("numpy", "no-such-package")) == code
+    content = json.loads((tmp_path / "toy.json").read_text())
+    assert [Figure(**figure) for figure in content["figures"]] == figures
+    assert list(content["machine"]["packages"]) == ["numpy"]
+
+
+def test_absence_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert absent("benchmarks/toy.py", "There is no cluster.\n  Make one.") == ABSENT
+    assert capsys.readouterr().out == "toy was not measured: There is no cluster. Make one.\n"
+
+
+def test_a_script_that_lacks_something_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KUBECONFIG", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    outcome = run("operator_scale")
+    assert (outcome.verdicts, outcome.figures) == (["not measured"], ())
+    assert outcome.why.startswith("A cluster of fake nodes and an S3 server are needed; missing: AWS_ACCESS_KEY_ID")
+
+
+def test_a_script_that_fails_says_why() -> None:
+    outcome = run("no_such_script")
+    assert outcome.verdicts == ["FAILED"]
+    assert "No module named benchmarks.no_such_script" in outcome.why
+
+
+@pytest.mark.parametrize(
+    ("figures", "trouble", "code", "counts"),
+    [
+        pytest.param((at_least("a", 2, "x", 1), Figure("b", 1, "s")), "", 0, "1 met", id="met"),
+        pytest.param((at_least("a", 2, "x", 1), at_most("b", 2, "x", 1)), "", 1, "1 met, 1 SHORT", id="short"),
+        pytest.param((), "not measured", 0, "1 not measured", id="not measured"),
+        pytest.param((), "FAILED", 1, "1 FAILED", id="failed"),
+    ],
+)
+def test_the_end_counts(
+    figures: tuple[Figure, ...],
+    trouble: str,
+    code: int,
+    counts: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(everything, "run", lambda name: Outcome(name, 60.0, figures, trouble, "[why]"))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "toy"])
+    assert everything.main() == code
+    assert capsys.readouterr().out.endswith(f"1 benchmarks in 1 minutes: {counts}.\n")
+
+
+def test_the_table_shows_targets_and_reasons() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    good = Outcome("toy", 1.0, (at_least("ratio", 2.5, "x", 1), Figure("aside", 7, "s")))
+    console.print(summary([good, Outcome("other", 1.0, trouble="not measured", why="[no] cluster")]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for expected in ("ratio", "2.5 x", ">= 1 x", "met", "[no] cluster", "not measured"):
+        assert expected in shown
+    assert "aside" not in shown
+
+
+def test_all_scripts_are_found_and_no_helper() -> None:
+    assert {"archive", "scaling", "operator_scale"} <= set(scripts())
+    assert not {"report", "__main__"} & set(scripts())

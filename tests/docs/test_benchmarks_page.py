@@ -1,0 +1,54 @@
+"""The page of benchmarks: what was aimed at, what was reached, and pictures of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks_page import AIMS, RESULTS, page
+from benchmarks_pictures import MOST, PICTURES, margin, targets
+
+
+def result(name: str, *figures: tuple[str, float, bool | None]) -> dict[str, object]:
+    """Return a result file's content."""
+    machine = {"cpu": "toy", "cores": 2, "python": "3", "packages": {"numpy": "2"}, "date": "2026-01-01"}
+    told = [
+        {"name": figure, "value": value, "unit": "x", "target": "" if met is None else ">= 5 x", "met": met}
+        for figure, value, met in figures
+    ]
+    return {"script": name, "machine": machine, "seconds": 7, "figures": told}
+
+
+def test_aims_are_told_apart_by_what_was_reached() -> None:
+    merge = result("merge", ("mergekit, seconds", 9.0, None), ("mergekit / ours", 4.0, False), ("floor", 6.0, True))
+    text = page({"merge": merge})
+    assert "| [the same, mergekit's time / ours](#merge) | >= 5 | 4 x | short |" in text
+    assert "reading and writing the same bytes](#merge) | <= 1.15 | 6 x | met |" in text
+    assert "| uploading 1 GB to S3, boto3 defaults' time / ours | >= 3 | not measured yet |  |" in text
+    assert "Python 3, numpy 2. It took 7 s." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "factor"),
+    [
+        pytest.param(10, ">= 5 x", 2, id="passed"),
+        pytest.param(4, ">= 5 x", 0.8, id="missed"),
+        pytest.param(1, "<= 2 %", 2, id="passed from below"),
+        pytest.param(3, "<= 2 %", 2 / 3, id="missed from below"),
+        pytest.param(-1, "<= 2 s", MOST, id="less than nothing"),
+        pytest.param(9, ">= 0 ", MOST, id="against nothing"),
+    ],
+)
+def test_a_margin_is_the_factor_by_which_a_target_is_passed(value: float, target: str, factor: float) -> None:
+    assert margin(value, target) == pytest.approx(factor)
+
+
+def test_committed_results_can_be_drawn() -> None:
+    rows = []
+    for path in RESULTS.glob("*.json"):
+        figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        rows += [(one["name"], one["value"], one["target"]) for one in figures if one["met"] is not None]
+        if path.stem in PICTURES:
+            assert PICTURES[path.stem]({one["name"]: one["value"] for one in figures}).axes
+    assert len(targets(rows).axes[0].patches) == len(rows)
+    assert {"factorise", "scaling"} <= {aim.script for aim in AIMS}
