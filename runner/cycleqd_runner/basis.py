@@ -143,12 +143,16 @@ class Basis:
             return torch.zeros(entry.shape[0], 0), torch.zeros(entry.shape[1], 0)
         return self._stored[f"{name}.us"].read(), self._stored[f"{name}.v"].read()
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return the expert's own full tensor.
+    def stored(self, name: str) -> Stored:
+        """Return where the expert's own full tensor lies.
 
         Raises:
             BadData: the basis was opened without the expert.
         """
         if self._source is None:
             raise BadData(f"The tensor {name} of expert {self.expert} is needed but only its basis is here: fetch it.")
-        return self._source.tensor(name)
+        return self._source.stored(name)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return the expert's own full tensor. Raises what :meth:`stored` does."""
+        return self.stored(name).read()

@@ -19,7 +19,7 @@ from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256
 from cycleqd_runner.lora import Adapter
-from cycleqd_runner.safetensors_file import Planned, write_file
+from cycleqd_runner.safetensors_writer import Planned, write_file
 
 SHARD_BYTES = 1 << 30
 """A file is closed when it has grown to this size: large enough to transfer well, small enough to hold."""
