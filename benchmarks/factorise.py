@@ -91,7 +91,7 @@ def main() -> int:
     return publish(
         __file__,
         [
-            at_least("torch.linalg.svd float64 / factorise", totals["float64"] / totals["ours"], "x", 1.3),
+            at_least("torch.linalg.svd float64 / factorise", totals["float64"] / totals["ours"], "x", 2.0),
             Figure("torch.linalg.svd float32 (less exact) / factorise", totals["float32"] / totals["ours"], "x"),
             at_most("relative error of a child's task vector", worst, "", 1e-5),
             Figure("the same with float32 torch.linalg.svd", worst_plain, ""),
