@@ -94,7 +94,7 @@ def _make(run: OpenedRun, child: int | None, folder: Path, *, adapter: bool) -> 
         return
     names = session.base.names
     with Progress(transient=True) as bar:
-        tensors = session.materialiser.tensors(genome)
+        tensors = session.materialiser.streamed(genome)
         export_checkpoint(folder, session.base, bar.track(tensors, total=len(names), description="writing"), card)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cycleqd.errors import EXIT_BAD_INPUT
+from cycleqd.kept import kept_notes
 from cycleqd_cli.answers import write_records
 from cycleqd_cli.cluster_run import ClusterRun
 from cycleqd_cli.cluster_status import cluster_standing, picture
@@ -78,4 +79,5 @@ def _picture(run: OpenedRun, now: Standing) -> RenderableType:
     grid.add_row("experts", f"{len(now.prepared)} of {len(now.experts)} read, {len(now.evaluated)} scored")
     grid.add_row("children", ", ".join([f"{now.children} of {now.target}", *unscored_notes(now)]))
     archives = [archive_table(now)] if now.archives else []
-    return Group(grid, *archives, *(Text(problem, "yellow") for problem in now.damaged.values()))
+    notes = [Text(note) for note in kept_notes(run.store, run.spec)]
+    return Group(grid, *archives, *notes, *(Text(problem, "yellow") for problem in now.damaged.values()))

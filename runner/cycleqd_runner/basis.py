@@ -8,13 +8,15 @@ making weights ``materialise``'s.
 
 from __future__ import annotations
 
+from math import sqrt
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
 from cycleqd.errors import BadData, BadModel
+from cycleqd.kept import Kept
 from cycleqd_runner import householder
 from cycleqd_runner.checkpoints import TensorSource, sha256
 from cycleqd_runner.safetensors_file import Stored, read_header
@@ -38,8 +40,12 @@ class MatrixBasis(_Frozen):
     """``Lora``: both factors are stored; ``Full``: directions of the smaller side, times the task vector."""
     rank: int
     """Directions; 0: the expert leaves the matrix alone."""
+    norm: float = 0.0
+    """Frobenius norm of the task vector."""
     energy: float = 1.0
     """Share of the task vector's squared norm within the directions, in [0, 1]."""
+    error: float = 0.0
+    """What the expert itself loses: ``|tau - tau V V^T| / |tau|``, measured with V as it is stored; 0 if exact."""
     is_exact: bool = True
     """Whether all gains equal to 1 give the expert's matrix back."""
 
@@ -66,6 +72,17 @@ class BasisManifest(_Frozen):
     """SHA-256 of each weight file of the base model."""
     source: dict[str, str]
     """SHA-256 of each file of the expert."""
+
+    @computed_field  # type: ignore[prop-decorator]  # stands in the file, for those who read no more of it
+    @property
+    def kept(self) -> Kept:
+        """What the directions of all matrices together keep."""
+        squares = [entry.norm**2 for entry in self.matrices]
+        if not sum(squares):
+            return Kept()
+        energy = sum(square * entry.energy for square, entry in zip(squares, self.matrices, strict=True))
+        lost = sum(square * entry.error**2 for square, entry in zip(squares, self.matrices, strict=True))
+        return Kept(energy=energy / sum(squares), error=sqrt(lost / sum(squares)))
 
 
 def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
@@ -143,12 +160,16 @@ class Basis:
             return torch.zeros(entry.shape[0], 0), torch.zeros(entry.shape[1], 0)
         return self._stored[f"{name}.us"].read(), self._stored[f"{name}.v"].read()
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """Return the expert's own full tensor.
+    def stored(self, name: str) -> Stored:
+        """Return where the expert's own full tensor lies.
 
         Raises:
             BadData: the basis was opened without the expert.
         """
         if self._source is None:
             raise BadData(f"The tensor {name} of expert {self.expert} is needed but only its basis is here: fetch it.")
-        return self._source.tensor(name)
+        return self._source.stored(name)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return the expert's own full tensor. Raises what :meth:`stored` does."""
+        return self.stored(name).read()

@@ -21,12 +21,19 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 LM_HEAD = "lm_head.weight"
 
+_PIECE = 1 << 20
+"""Numbers that are checked at a time."""
+
 
 class TensorSource(Protocol):
     """Something that knows full tensors by their checkpoint name."""
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return the tensor on the CPU, in its stored dtype."""
+        ...
+
+    def stored(self, name: str) -> Stored:
+        """Return where the tensor lies."""
         ...
 
 
@@ -60,11 +67,11 @@ class Checkpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor."""
-        return self._find(name).shape
+        return self.stored(name).shape
 
     def dtype(self, name: str) -> torch.dtype:
         """Return the dtype in which a tensor is stored."""
-        return self._find(name).dtype
+        return self.stored(name).dtype
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor in memory of its own, on the CPU, in its stored dtype.
@@ -72,7 +79,7 @@ class Checkpoint:
         Raises:
             BadModel: no such tensor, or the file became shorter since it was opened.
         """
-        return self._find(name).read()
+        return self.stored(name).read()
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +96,12 @@ class Checkpoint:
         """SHA-256 of each safetensors file by its name; read once (about 1 GB/s)."""
         return {file.name: sha256(file) for file in self.files}
 
-    def _find(self, name: str) -> Stored:
+    def stored(self, name: str) -> Stored:
+        """Return where a tensor lies.
+
+        Raises:
+            BadModel: no such tensor.
+        """
         try:
             return self._stored[name]
         except KeyError as error:
@@ -154,8 +166,8 @@ def require_finite(tensor: torch.Tensor, name: str, model: str) -> torch.Tensor:
     Raises:
         BadModel: a NaN or an infinity.
     """
-    if tensor.is_floating_point():
-        bad = tensor.numel() - int(torch.isfinite(tensor).sum())
+    if tensor.is_floating_point():  # in pieces, because isfinite takes twice the memory of what it looks at
+        bad = sum(piece.numel() - int(torch.isfinite(piece).sum()) for piece in torch.split(tensor.flatten(), _PIECE))
         if bad:
             raise BadModel(
                 f"The {model} has {bad} NaN or infinite numbers among the {tensor.numel()} of {name}: "

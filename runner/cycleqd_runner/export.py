@@ -1,6 +1,6 @@
 """Writing models that other software loads: Hugging Face checkpoints and PEFT adapters.
 
-A checkpoint is streamed, one tensor at a time, into a folder beside its destination that is renamed when it is
+A checkpoint is streamed, at most one tensor at a time, into a folder beside its destination that is renamed when it is
 complete, so a folder of that name is always a whole model. Where the tensors come from is ``materialise``'s work.
 """
 
@@ -20,7 +20,8 @@ from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint
 from cycleqd_runner.lora import CONFIG, PREFIX, WEIGHTS
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.model_card import ModelCard
-from cycleqd_runner.safetensors_file import Planned, write_file
+from cycleqd_runner.safetensors_writer import Planned, write_file
+from cycleqd_runner.weighted_sum import WeightedSum
 
 SHARD_BYTES = 5 * 10**9
 """Default size of a shard; the Hub serves files of up to 50 GB, smaller ones resume better."""
@@ -33,7 +34,7 @@ _NOT_COMPANIONS = (INDEX, "pytorch_model.bin.index.json", CONFIG)
 def export_checkpoint(
     folder: Path,
     base: Checkpoint,
-    tensors: Iterable[tuple[str, torch.Tensor]],
+    tensors: Iterable[tuple[str, torch.Tensor | WeightedSum]],
     card: ModelCard,
     *,
     max_shard_bytes: int = SHARD_BYTES,
@@ -45,7 +46,7 @@ def export_checkpoint(
     Args:
         folder: must not exist yet; complete as soon as it does.
         base: the base model.
-        tensors: (name, weights) in checkpoint order and stored dtypes, as :meth:`Materialiser.tensors` yields them.
+        tensors: (name, weights) in checkpoint order and stored dtypes, as :meth:`Materialiser.streamed` yields them.
         card: becomes README.md.
         max_shard_bytes: a file is not larger, unless one tensor is.
 
@@ -157,7 +158,9 @@ def _shard_name(i: int, count: int) -> str:
     return f"model-{i + 1:05d}-of-{count:05d}.safetensors"
 
 
-def _in_order(tensors: Iterable[tuple[str, torch.Tensor]], plan: Iterable[Planned]) -> Iterator[torch.Tensor]:
+def _in_order(
+    tensors: Iterable[tuple[str, torch.Tensor | WeightedSum]], plan: Iterable[Planned]
+) -> Iterator[torch.Tensor | WeightedSum]:
     stream = iter(tensors)
     for item in plan:
         name, tensor = next(stream, (None, None))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,10 @@ from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256
 from cycleqd_runner.lora import Adapter
-from cycleqd_runner.safetensors_file import Planned, write_file
+from cycleqd_runner.safetensors_writer import Planned, write_file
 
-SHARD_BYTES = 1 << 30
-"""A file is closed when it has grown to this size: large enough to transfer well, small enough to hold."""
+SHARD_BYTES = 64 << 20
+"""A file is written when this much is there: large enough to transfer well, small enough to hold beside a matrix."""
 
 _Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -45,7 +46,7 @@ def factorise(
         base: the base model.
         folder: created; an existing basis in it is overwritten.
         rank: at most so many directions of each full-rank matrix, None for all. Fewer make the basis smaller and the
-            expert inexact; how much is lost is the manifest's ``energy``.
+            expert inexact; how much is lost, the manifest's ``kept`` tells, and each matrix' ``energy`` and ``error``.
         device: where matrices are factorised.
         on_tensor: told the name of each tensor when it is done.
 
@@ -63,7 +64,11 @@ def factorise(
             others.append(OtherTensor(name=tensor, is_changed=_is_changed(name, expert, base, tensor)))
         else:
             if holds_full(expert, tensor):
-                entry, arrays = _full_rank(tensor, _both(name, expert, base, tensor), rank, device)
+                pair = _changed(name, expert, base, tensor)
+                gram = None if pair is None else factors.gram(*pair, device)
+                del pair
+                entry, arrays = _full_rank(tensor, (shape[0], shape[1]), gram, rank)
+                del gram
             elif isinstance(expert, Adapter) and tensor in expert.matrices:
                 entry, arrays = _low_rank(name, tensor, expert, (shape[0], shape[1]))
             else:
@@ -90,19 +95,21 @@ def holds_full(expert: Checkpoint | Adapter, tensor: str) -> bool:
     return isinstance(expert, Checkpoint) or tensor in expert.saved
 
 
-def _both(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str) -> tuple[torch.Tensor, torch.Tensor]:
-    old = require_finite(base.tensor(tensor), tensor, "base model")
-    new = require_finite(expert.tensor(tensor), tensor, f"expert {name}")
-    return old, new.to(old.dtype)  # a no-op for checkpoints; PEFT keeps full tensors in another dtype at times
+def _changed(
+    name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return the expert's and the base's tensor as they lie in their files, checked; None if they are equal."""
+    shape = base.shape(tensor)
+    old = require_finite(base.stored(tensor).mapped().view(shape), tensor, "base model")
+    new = require_finite(expert.stored(tensor).mapped().view(shape), tensor, f"expert {name}")
+    new = new.to(old.dtype)  # a no-op for checkpoints; PEFT keeps full tensors in another dtype at times
+    return None if torch.equal(old, new) else (new, old)
 
 
 def _is_changed(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tensor: str) -> bool:
-    if not holds_full(expert, tensor):
+    if not holds_full(expert, tensor) or _changed(name, expert, base, tensor) is None:
         return False
-    old, new = _both(name, expert, base, tensor)
-    if torch.equal(old, new):
-        return False
-    if not old.is_floating_point():
+    if not base.dtype(tensor).is_floating_point:
         raise BadModel(f"Expert {name} changes {tensor}, whole numbers that cannot be averaged: keep the base's.")
     return True
 
@@ -113,23 +120,32 @@ def _low_rank(name: str, tensor: str, expert: Adapter, shape: tuple[int, int]) -
     scaled, v = factors.low_rank(left, right)
     rank = v.shape[1]
     arrays: _Arrays = {f"{tensor}.us": scaled.contiguous().numpy(), f"{tensor}.v": v.contiguous().numpy()}
-    return MatrixBasis(name=tensor, shape=shape, kind="Lora", rank=rank), arrays if rank else {}
+    norm = float(scaled.double().norm())
+    return MatrixBasis(name=tensor, shape=shape, kind="Lora", rank=rank, norm=norm), arrays if rank else {}
 
 
 def _full_rank(
-    tensor: str, pair: tuple[torch.Tensor, torch.Tensor], rank: int | None, device: torch.device | str
+    tensor: str, shape: tuple[int, int], gram: torch.Tensor | None, rank: int | None
 ) -> tuple[MatrixBasis, _Arrays]:
-    """Return the directions of the smaller side of a matrix, from the base's and the expert's weights."""
-    old, new = pair
-    shape = old.shape[0], old.shape[1]
-    if torch.equal(old, new):
+    """Return the directions of the smaller side of a matrix, from its task vector's Gram matrix; None: no change."""
+    if gram is None:
         return MatrixBasis(name=tensor, shape=shape, kind="Full", rank=0), {}
-    found = factors.directions(factors.gram(new, old, device), rank)
-    kept = householder.encode(found.columns)
-    count = found.columns.shape[1]
-    arrays: _Arrays = {f"{tensor}.high": kept.high, f"{tensor}.low": kept.low, f"{tensor}.scale": kept.scale}
-    entry = MatrixBasis(name=tensor, shape=shape, kind="Full", rank=count, energy=found.energy, is_exact=found.is_exact)
-    return entry, arrays
+    found = factors.directions(gram, rank)
+    stored = householder.encode(found.columns)
+    error = 0.0
+    if not found.is_exact:
+        error = factors.residual(gram, householder.decode(stored, min(shape), torch.float64, gram.device))
+    entry = MatrixBasis(
+        name=tensor,
+        shape=shape,
+        kind="Full",
+        rank=found.columns.shape[1],
+        norm=sqrt(float(gram.trace())),
+        energy=found.energy,
+        error=error,
+        is_exact=found.is_exact,
+    )
+    return entry, {f"{tensor}.high": stored.high, f"{tensor}.low": stored.low, f"{tensor}.scale": stored.scale}
 
 
 @dataclass

@@ -8,11 +8,15 @@ which float64 has to spare for task vectors of at most float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 
 _BLOCK = 1 << 22
 """Numbers converted to float64 at a time (32 MiB), so that an embedding matrix is never held in float64."""
+
+_ROWS = 512
+"""At least so many of them, which keeps the product efficient."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,10 @@ def gram(expert: torch.Tensor, base: torch.Tensor, device: torch.device | str = 
         expert, base = expert.T, base.T
     n = expert.shape[1]
     total = torch.zeros(n, n, dtype=torch.float64, device=device)
-    rows = max(n, _BLOCK // n)  # a block as tall as wide keeps the product efficient
+    rows = max(_ROWS, _BLOCK // n)
     for start in range(0, expert.shape[0], rows):
         block = slice(start, start + rows)
-        tau = expert[block].to(device, torch.float64) - base[block].to(device, torch.float64)
+        tau = expert[block].to(device, torch.float64, copy=True).sub_(base[block].to(device, torch.float64))
         total.addmm_(tau.T, tau)
     return total
 
@@ -65,6 +69,19 @@ def directions(gram: torch.Tensor, rank: int | None = None) -> Directions:
     columns = vectors[:, :kept]
     total = float(values.sum())
     return Directions(columns, float(values[:kept].sum()) / total if total else 1.0, kept == present)
+
+
+def residual(gram: torch.Tensor, columns: torch.Tensor) -> float:
+    """Return the relative error ``|tau - tau V V^T| / |tau|`` (Frobenius) of keeping only some directions.
+
+    Measured, not read from eigenvalues, so that it holds for columns that were rounded.
+
+    Args:
+        gram: (d, d) float64, of ``tau``; not zero.
+        columns: (d, rank) float64, orthonormal.
+    """
+    total, kept = float(gram.trace()), float((columns * (gram @ columns)).sum())
+    return sqrt(max(0.0, total - kept) / total)
 
 
 def low_rank(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -117,13 +117,17 @@ class Adapter:
         return (a.T * pair.scaling, b.T) if pair.is_embedding else (b * pair.scaling, a)
 
     def tensor(self, name: str) -> torch.Tensor:
-        """Return a full tensor of ``modules_to_save``, on the CPU, in its stored dtype.
+        """Return a full tensor of ``modules_to_save``, on the CPU, as stored. Raises what :meth:`stored` does."""
+        return self.stored(name).read()
+
+    def stored(self, name: str) -> Stored:
+        """Return where a full tensor of ``modules_to_save`` lies.
 
         Raises:
             BadModel: the adapter replaces no tensor of this name.
         """
         try:
-            return self._saved[name].read()
+            return self._saved[name]
         except KeyError as error:
             known = near_misses(name, self.saved) if self.saved else ""
             raise BadModel(f"The adapter {self.folder} has no full tensor {name}{known}.") from error

@@ -1,9 +1,9 @@
 """From a genome to weights, tensor by tensor.
 
 Every tensor is computed in float32 (float64 on request) from the base, the experts' factors and the genome, and
-rounded once to the base's dtype, so that mutations are never lost to bf16 over generations. At any time one child
-needs, besides the finished model, at most three tensors of the size of the largest: the float32 sum counts as two of
-bf16, the expert's and the base's own are the others, and the result takes the place of one of the four. Reading and
+rounded once to the base's dtype, so that mutations are never lost to bf16 over generations. A tensor without gains of
+its own is a :class:`WeightedSum` of the models' files; a matrix with them is computed a slab at a time, so that besides
+the result memory holds one matrix, the experts' projectors (square, of its smaller side) and a few MiB. Reading and
 searching are others' work; ``export`` and the engines receive.
 """
 
@@ -16,13 +16,14 @@ import numpy.typing as npt
 import torch
 
 from cycleqd.errors import BadData
-from cycleqd.genome import Genome, Layout, Vector
+from cycleqd.genome import Genome, Layout
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.layouts import joint_basis
+from cycleqd_runner.weighted_sum import WeightedSum, merged
 
-_ROWS = 256
-"""Rows of a task vector that are converted at a time: few beside a tensor, enough for an efficient product."""
+_SLAB, _DEVICE_SLAB = 1 << 20, 1 << 24
+"""Numbers of a matrix computed at a time, on the CPU and elsewhere: few beside a tensor, enough for a product."""
 
 
 class Materialiser:
@@ -67,6 +68,7 @@ class Materialiser:
         self._device = torch.device(device)
         self._positions = {matrix.name: i for i, matrix in enumerate(layout.matrices)}
         self._others = {name: i for i, name in enumerate(layout.others)}
+        self._changed = [{other.name for other in basis.manifest.others if other.is_changed} for basis in bases]
         self._cached_base: dict[str, torch.Tensor] | None = {} if cache else None
         self._cached_pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = {} if cache else None
 
@@ -84,6 +86,25 @@ class Materialiser:
         Raises:
             BadData: a genome of another layout.
         """
+        for name, own in self._weights(genome, changed_only=changed_only):
+            stored = self.base.dtype(name)
+            target = dtype if dtype is not None and stored.is_floating_point else stored
+            if isinstance(own, WeightedSum):
+                yield name, own.tensor(target, self._device)
+            else:
+                yield name, self._matrix(own, genome, target)
+
+    def streamed(self, genome: Genome) -> Iterator[tuple[str, torch.Tensor | WeightedSum]]:
+        """Yield what :meth:`tensors` yields, in the stored dtypes, but sums that files can be made of as such.
+
+        Raises:
+            BadData: a genome of another layout.
+        """
+        for name, own in self._weights(genome):
+            yield name, own if isinstance(own, WeightedSum) else self._matrix(own, genome, self.base.dtype(name))
+
+    def _weights(self, genome: Genome, *, changed_only: bool = False) -> Iterator[tuple[str, WeightedSum | int]]:
+        """Yield each tensor as a sum, or, where there is none, its position among the matrices."""
         shapes = genome.values.shape, genome.coefficients.shape
         expected = (self.layout.size,), (len(self.layout.experts), len(self.layout.others))
         if shapes != expected:
@@ -91,14 +112,35 @@ class Materialiser:
                 f"The genome has shapes {shapes} where this run's layout has {expected}: it is of another run."
             )
         for name in self.base.names:
-            stored = self.base.dtype(name)
-            target = dtype if dtype is not None and stored.is_floating_point else stored
-            if name in self._positions:
-                yield name, self._matrix(self._positions[name], genome, target)
-            elif name in self._others:
-                yield name, self._other(self._others[name], genome, target)
-            elif not changed_only:
-                yield name, self.base.tensor(name).to(self._device, target)
+            matrix, other = self._positions.get(name), self._others.get(name)
+            if matrix is None and other is None and changed_only:
+                continue
+            shares: dict[int, float] | None = {}
+            if matrix is not None:
+                shares = self._uniform_gains(matrix, genome)
+            elif other is not None:
+                weights = genome.coefficients[:, other].tolist()
+                shares = {k: share for k, share in enumerate(weights) if share and name in self._changed[k]}
+            if shares is not None:
+                parts = [(self._bases[k].stored(name), share) for k, share in shares.items()]
+                yield name, merged(self.base.stored(name), parts, self._arithmetic)
+            elif matrix is not None:
+                yield name, matrix
+
+    def _uniform_gains(self, matrix: int, genome: Genome) -> dict[int, float] | None:
+        """Return one gain for each expert that takes part in a matrix; None where directions differ or are missing."""
+        if self.layout.form == "Core":
+            return None if genome.values[self.layout.core_of(matrix)].any() else {}
+        shares = {}
+        for k, basis in enumerate(self._bases):
+            gains = genome.values[self.layout.gains_of(k, matrix)]
+            if not gains.any():
+                continue
+            entry = basis.matrix(self.layout.matrices[matrix].name)
+            if entry.kind != "Full" or not entry.is_exact or (gains != gains[0]).any():
+                return None
+            shares[k] = float(gains[0])
+        return shares
 
     def pair(self, matrix: int, genome: Genome) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``left`` (m, R) and ``right`` (n, R) with ``W = W0 + left @ right.T``, in the arithmetic dtype.
@@ -142,84 +184,60 @@ class Materialiser:
         return not self._experts_of(self.layout.matrices[matrix].name, "Full")
 
     def _matrix(self, matrix: int, genome: Genome, target: torch.dtype) -> torch.Tensor:
+        """Return ``W0 + left right^T + sum_k tau_k P_k`` (if wide ``P_k tau_k``), slab by slab of the longer side."""
         name = self.layout.matrices[matrix].name
-        values = genome.values
-        if self.layout.form == "Core":
-            active = [-1] if values[self.layout.core_of(matrix)].any() else []
-        else:
-            active = [k for k in range(len(self._bases)) if values[self.layout.gains_of(k, matrix)].any()]
-        full = [k for k in self._experts_of(name, "Full") if k in active]
-        if not active:
-            return self._base(name).to(target)
-        if active == full and len(full) == 1 and self._is_expert(full[0], matrix, values):
-            return self._bases[full[0]].tensor(name).to(self._device, self.base.dtype(name)).to(target)
-        start = self._base(name)
-        if set(active) - set(full):
-            left, right = self.pair(matrix, genome)
-            total = torch.addmm(start.to(self._arithmetic), left, right.T)
-        else:
-            total = start.to(self._arithmetic, copy=True)
-        del start
-        for k in full:
-            self._add_full(total, k, name, values[self.layout.gains_of(k, matrix)])
-        return total.to(target)
+        full = [(k, *self._projector(k, matrix, genome)) for k in self._active(matrix, genome, "Full")]
+        has_low = self.layout.form == "Core" or self._active(matrix, genome, "Lora")
+        left, right = self.pair(matrix, genome) if has_low else (None, None)
+        height, width = shape = self.base.shape(name)
+        is_wide = bool(full) and height < width
+        result = torch.empty(shape, dtype=target, device=self._device)
+        slab = _SLAB if self._device.type == "cpu" else _DEVICE_SLAB
+        step = max(1, slab // (height if is_wide else width))
+        for first in range(0, max(shape) if full else height, step):
+            block = slice(first, first + step)
+            old = self._base(name, block, columns=is_wide)
+            total = old.clone()
+            if left is not None and right is not None:
+                total.addmm_(left, right[block].T) if is_wide else total.addmm_(left[block], right.T)
+            for k, centre, projector in full:
+                own = self._bases[k].stored(name).slab(block, columns=is_wide)
+                tau = own.to(self._device).to(self.base.dtype(name)).to(self._arithmetic, copy=True).sub_(old)
+                if projector is not None:
+                    total.addmm_(projector, tau) if is_wide else total.addmm_(tau, projector)
+                total.add_(tau, alpha=centre)
+            (result[:, block] if is_wide else result[block]).copy_(total)
+        return result
 
-    def _is_expert(self, expert: int, matrix: int, values: Vector) -> bool:
-        """Return whether gains of a lone expert give its own matrix back, which is then copied bit for bit."""
-        entry = self._bases[expert].matrix(self.layout.matrices[matrix].name)
-        return entry.is_exact and bool((values[self.layout.gains_of(expert, matrix)] == 1.0).all())
+    def _projector(self, expert: int, matrix: int, genome: Genome) -> tuple[float, torch.Tensor | None]:
+        """Return ``c`` and ``P`` with ``V diag(g) V^T = c I + P``; of a complete basis ``c`` is the mean gain.
 
-    def _add_full(self, total: torch.Tensor, expert: int, name: str, gains: Vector) -> None:
-        """Add ``tau V diag(g) V^T`` (transposed if the matrix is wide) to ``total`` (m, n), block by block.
-
-        The mean gain of a complete basis multiplies tau as it is, so that the rounding of V only meets the deviations.
+        The rounding of V then only meets the deviations from the mean, and equal gains need no P.
         """
-        entry = self._bases[expert].matrix(name)
-        centre = float(gains.mean(dtype=np.float64)) if entry.is_exact else 0.0
+        name, gains = self.layout.matrices[matrix].name, genome.values[self.layout.gains_of(expert, matrix)]
+        centre = float(gains.mean(dtype=np.float64)) if self._bases[expert].matrix(name).is_exact else 0.0
         deviations = gains.astype(np.float64) - centre
-        projector = None
-        if deviations.any():
-            columns = self._bases[expert].directions(name, self._arithmetic, self._device)
-            projector = (columns * self._numbers(deviations)) @ columns.T
-            del columns
-        own = self._bases[expert].tensor(name).to(self._device, self.base.dtype(name))
-        old = self.base.tensor(name).to(self._device)
-        if own.shape[0] < own.shape[1]:
-            own, old, total = own.T, old.T, total.T
-        for first in range(0, own.shape[0], _ROWS):
-            block = slice(first, first + _ROWS)
-            tau = own[block].to(self._arithmetic, copy=True).sub_(old[block])
-            if projector is not None:
-                total[block].addmm_(tau, projector)
-            if centre:
-                total[block].add_(tau, alpha=centre)
+        if not deviations.any():
+            return centre, None
+        columns = self._bases[expert].directions(name, self._arithmetic, self._device)
+        return centre, (columns * self._numbers(deviations)) @ columns.T
 
-    def _other(self, position: int, genome: Genome, target: torch.dtype) -> torch.Tensor:
-        name = self.layout.others[position]
-        weights = genome.coefficients[:, position]
-        changed = [k for k in range(len(self._bases)) if weights[k] and self._changes(k, name)]
-        if len(changed) == 1 and weights[changed[0]] == 1.0:
-            return self._bases[changed[0]].tensor(name).to(self._device, self.base.dtype(name)).to(target)
-        start = self.base.tensor(name).to(self._device)
-        total = start.to(self._arithmetic, copy=True)
-        for k in changed:
-            own = self._bases[k].tensor(name).to(self._device, start.dtype)
-            total.add_(own.to(self._arithmetic) - start.to(self._arithmetic), alpha=float(weights[k]))
-        return total.to(target)
-
-    def _changes(self, expert: int, name: str) -> bool:
-        return any(other.is_changed for other in self._bases[expert].manifest.others if other.name == name)
+    def _active(self, matrix: int, genome: Genome, kind: str) -> list[int]:
+        """Return the experts of a kind that take part in a matrix (``Gains``)."""
+        experts = self._experts_of(self.layout.matrices[matrix].name, kind)
+        return [k for k in experts if genome.values[self.layout.gains_of(k, matrix)].any()]
 
     def _experts_of(self, name: str, kind: str) -> list[int]:
         entries = (basis.matrix(name) for basis in self._bases)
         return [k for k, entry in enumerate(entries) if entry.rank and entry.kind == kind]
 
-    def _base(self, name: str) -> torch.Tensor:
+    def _base(self, name: str, block: slice, *, columns: bool) -> torch.Tensor:
+        """Return some rows or columns of a base matrix, in the arithmetic dtype; not to be written to."""
         if self._cached_base is None or not self.is_low_rank(self._positions[name]):
-            return self.base.tensor(name).to(self._device)
+            return self.base.stored(name).slab(block, columns=columns).to(self._device).to(self._arithmetic)
         if name not in self._cached_base:
             self._cached_base[name] = self.base.tensor(name).to(self._device, self._arithmetic)
-        return self._cached_base[name]
+        return self._cached_base[name][block]
 
     def _factors(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         if self._cached_pairs is not None and name in self._cached_pairs:

@@ -1,15 +1,15 @@
-"""The safetensors container: reading single tensors and writing files that never fit in memory as a whole.
+"""The safetensors container: where each tensor lies in a file, and its numbers, whole or in parts.
 
-Why not ``safetensors.safe_open`` and ``save_file``: reading goes through ``read`` and not ``mmap``, so the pages of a
-checkpoint are not resident memory of the process, and writing takes one tensor at a time, so a child is never held.
-Which tensors make up a model is the knowledge of ``checkpoints`` and ``export``, not of this module.
+Why not ``safetensors.safe_open``: it maps a whole file, whose pages then count as memory of the process as long as it
+is open. Here a tensor is read into memory of its own, or a part of it is mapped for as long as it is looked at. Writing
+is ``safetensors_writer``'s; which tensors make up a model ``checkpoints`` and ``export`` know.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 """The format's names of the dtypes that checkpoints use."""
 
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-
-_LENGTH = 8
+LENGTH = 8
 """Bytes of the little-endian length in front of the JSON header; the header is padded to a multiple of it too."""
 
 
@@ -66,7 +64,7 @@ class Stored:
             BadModel: the file ends before the tensor does.
         """
         buffer = torch.empty(self.nbytes, dtype=torch.uint8)
-        view = _bytes(buffer)
+        view = as_bytes(buffer)
         done = 0
         with self.file.open("rb", buffering=0) as stream:
             stream.seek(self.start)
@@ -77,9 +75,41 @@ class Stored:
                 done += count
         return buffer.view(self.dtype).view(self.shape)
 
+    def mapped(self, first: int = 0, count: int | None = None) -> torch.Tensor:
+        """Return the numbers ``[first, first + count)`` as they lie in the file, flat: nothing is read or copied.
 
-def _bytes(buffer: torch.Tensor) -> memoryview:
-    """Return a view on the memory of a flat uint8 tensor."""
+        Their pages count as this process' while the tensor lives, and no longer. Read them once and let go. The file
+        must not become shorter meanwhile: there is no error for that, the system ends the process.
+
+        Args:
+            first: of the flattened tensor.
+            count: None for all that follow.
+        """
+        count = self.numel - first if count is None else count
+        if not count:
+            return torch.empty(0, dtype=self.dtype)
+        start, nbytes = self.start + first * self.dtype.itemsize, count * self.dtype.itemsize
+        ahead = start % mmap.ALLOCATIONGRANULARITY
+        with self.file.open("rb") as stream:  # the map stays when the file is closed; a write to it would stay private
+            pages = mmap.mmap(stream.fileno(), ahead + nbytes, access=mmap.ACCESS_COPY, offset=start - ahead)
+        return torch.frombuffer(pages, dtype=torch.uint8, offset=ahead).view(self.dtype)
+
+    def slab(self, block: slice, *, columns: bool = False) -> torch.Tensor:
+        """Return some rows (or columns) of a matrix as they lie in the file; :meth:`mapped` tells what to mind."""
+        height, width = self.shape
+        if columns:
+            return self.mapped().view(height, width)[:, block]
+        first, last, _ = block.indices(height)
+        return self.mapped(first * width, (last - first) * width).view(last - first, width)
+
+    @property
+    def numel(self) -> int:
+        """How many numbers."""
+        return math.prod(self.shape)
+
+
+def as_bytes(buffer: torch.Tensor) -> memoryview:
+    """Return a view on the memory of a flat uint8 tensor on the CPU."""
     array: Any = buffer.numpy()  # numpy's stubs of Python 3.11 do not know that an array is a buffer
     return memoryview(array)
 
@@ -100,12 +130,12 @@ def read_header(file: Path) -> dict[str, Stored]:
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(_LENGTH), "little")
-            if _LENGTH + length > size:
-                raise truncated(file, _LENGTH + length, size)
+            length = int.from_bytes(stream.read(LENGTH), "little")
+            if LENGTH + length > size:
+                raise truncated(file, LENGTH + length, size)
             header = json.loads(stream.read(length))
         header.pop("__metadata__", None)
-        found = {name: _stored(file, _LENGTH + length, entry) for name, entry in header.items()}
+        found = {name: _stored(file, LENGTH + length, entry) for name, entry in header.items()}
     except FileNotFoundError as error:
         raise BadModel(f"The shard {file} is missing: copy the whole checkpoint folder again.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,46 +155,3 @@ def _stored(file: Path, data: int, entry: dict[str, Any]) -> Stored:
     if end - start != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{end - start} bytes for a tensor of shape {list(shape)} and {dtype}")
     return Stored(file, dtype, shape, data + start, end - start)
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A tensor that will be written: its name, dtype and shape."""
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Length in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def write_file(file: Path, plan: Iterable[Planned], tensors: Iterable[torch.Tensor]) -> None:
-    """Write ``tensors`` one after the other; only one of them is held at a time.
-
-    Args:
-        file: created or overwritten.
-        plan: what comes, in the order in which it comes.
-        tensors: exactly the planned dtypes and shapes, on any device.
-
-    Raises:
-        ValueError: a tensor differs from the plan.
-    """
-    plan = list(plan)
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers refuses files without it
-    start = 0
-    for item in plan:
-        offsets = [start, start + item.nbytes]
-        header[item.name] = {"dtype": _NAMES[item.dtype], "shape": list(item.shape), "data_offsets": offsets}
-        start += item.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _LENGTH)
-    with file.open("wb") as stream:
-        stream.write(len(text).to_bytes(_LENGTH, "little") + text)
-        for item, tensor in zip(plan, tensors, strict=True):
-            if tensor.dtype != item.dtype or tuple(tensor.shape) != item.shape:
-                raise ValueError(f"{item.name}: planned {item.dtype} {item.shape}, got {tensor.dtype} {tensor.shape}")
-            data = tensor.detach().cpu().contiguous().reshape(-1)
-            stream.write(_bytes(data.view(torch.uint8)))

@@ -60,9 +60,11 @@ def write(path: Path, manifest: Mapping[str, Any]) -> Path:
     return path
 
 
-def started(folder: Path, ids: Iterable[int] = SCORES) -> tuple[Path, ObjectStore]:
+def started(folder: Path, ids: Iterable[int] = SCORES, **search: object) -> tuple[Path, ObjectStore]:
     """Start a run as an executor does, with prepared experts and these results; return its manifest and its store."""
-    manifest = write(folder / "tiny.yaml", document(folder))
+    content = document(folder)
+    content["spec"]["search"] |= search
+    manifest = write(folder / "tiny.yaml", content)
     run = load_manifest(manifest)
     store = open_store(run.spec.storage.uri)
     claim(store, run)

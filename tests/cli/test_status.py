@@ -52,6 +52,14 @@ def test_a_young_run_has_a_status(tmp_path: Path, ids: list[int], phase: str) ->
     assert cycleqd("status", manifest).exit_code == 0
 
 
+def test_what_truncated_experts_lost_is_shown(tmp_path: Path) -> None:
+    manifest, store = started(tmp_path, basis={"rank": 4})
+    store.put(keys.basis_manifest("sql-expert"), b'{"kept": {"energy": 0.954, "error": 0.2145}}')
+    told = cycleqd("status", manifest)
+    assert told.exit_code == 0, told.stderr
+    assert "sql-expert is cut to search.basis.rank 4: it keeps 95.4%" in " ".join(told.stdout.split())
+
+
 def test_the_table_shows_every_archive_and_what_is_damaged(tmp_path: Path) -> None:
     manifest, store = started(tmp_path)
     store.put(keys.result(5), b"{")

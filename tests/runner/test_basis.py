@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,41 @@ def test_full_expert(base: Checkpoint, tmp_path: Path) -> None:
         expected = vh.T if tau.shape[0] >= tau.shape[1] else u
         got = basis.directions(entry.name, torch.float64).numpy()
         np.testing.assert_allclose(np.abs((got * expected).sum(0)), 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [1, 5, 20])
+def test_what_a_truncated_expert_keeps_is_measured(base: Checkpoint, tmp_path: Path, rank: int) -> None:
+    """Against numpy's SVD, each matrix and all together; and what is stored gives the error that it promises."""
+    expert = Checkpoint(fine_tune(base.folder, tmp_path / "expert", 1))
+    manifest = factorise("sql", expert, base, tmp_path / "basis", rank=rank)
+    basis = Basis(tmp_path / "basis", expert)
+    squares, losses = [], []
+    for entry in manifest.matrices:
+        tau = (expert.tensor(entry.name).double() - base.tensor(entry.name).double()).numpy()
+        s = np.linalg.svd(tau, compute_uv=False)
+        squares.append((s**2).sum())
+        losses.append((s[rank:] ** 2).sum())
+        assert entry.norm == pytest.approx(np.linalg.norm(tau))
+        assert entry.energy == pytest.approx(1 - losses[-1] / squares[-1])
+        assert entry.error == pytest.approx(np.sqrt(losses[-1] / squares[-1]), rel=1e-5)
+        v = basis.directions(entry.name, torch.float64).numpy()
+        rest = tau - tau @ v @ v.T if tau.shape[0] >= tau.shape[1] else tau - v @ v.T @ tau
+        assert entry.error == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(tau), abs=1e-7)
+    assert basis.manifest.kept.energy == pytest.approx(1 - sum(losses) / sum(squares))
+    assert basis.manifest.kept.error == pytest.approx(np.sqrt(sum(losses) / sum(squares)), rel=1e-5)
+    written = json.loads((tmp_path / "basis" / MANIFEST).read_text(encoding="utf-8"))
+    assert written["kept"] == manifest.kept.model_dump(), "those who read no more of the manifest find it there"
+
+
+def test_whole_experts_keep_everything(base: Checkpoint, tmp_path: Path) -> None:
+    full = factorise("full", Checkpoint(fine_tune(base.folder, tmp_path / "full", 1)), base, tmp_path / "basis0")
+    lora = factorise(
+        "lora", Adapter(save_adapter(base.folder, tmp_path / "lora", 1)), base, tmp_path / "basis1", rank=1
+    )
+    copy = factorise("copy", Checkpoint(base.folder), base, tmp_path / "basis2", rank=1)
+    for manifest in (full, lora, copy):
+        assert manifest.kept.energy == pytest.approx(1.0)
+        assert manifest.kept.error == 0.0
 
 
 def test_untouched_tensors_have_no_directions(base: Checkpoint, tmp_path: Path) -> None:

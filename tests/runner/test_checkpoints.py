@@ -25,7 +25,8 @@ from cycleqd.errors import (
 )
 from cycleqd_runner.checkpoints import INDEX, SINGLE, Checkpoint, require_finite
 from cycleqd_runner.models_source import resolve
-from cycleqd_runner.safetensors_file import Planned, read_header, write_file
+from cycleqd_runner.safetensors_file import read_header
+from cycleqd_runner.safetensors_writer import Planned, write_file
 from tests.runner.models import save_llama
 
 

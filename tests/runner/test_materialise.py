@@ -314,7 +314,7 @@ print(status("VmHWM") - before)
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read from Linux' /proc"
 )
-def test_peak_memory_is_the_model_and_three_tensors(tmp_path: Path) -> None:
+def test_peak_memory_is_the_model_and_a_few_slabs(tmp_path: Path) -> None:
     """Shapes in the proportions of a Llama-3-8B: embeddings of 31 square matrices, MLP matrices of 3.5."""
     d = 384
     shapes = {"embed.weight": (31 * d, d), "q.weight": (d, d), "up.weight": (3 * d, d), "down.weight": (d, 3 * d)}
@@ -330,6 +330,5 @@ def test_peak_memory_is_the_model_and_three_tensors(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _PEAK, str(tmp_path)]
     strict = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}  # freed memory is given back
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=strict)
-    allowed = base.nbytes + 3 * 2 * shapes["embed.weight"][0] * d
-    slack = 6 << 20  # the allocator's own, and buffers of the linear algebra library
-    assert int(done.stdout) <= allowed + slack
+    slabs = 24 << 20  # a sum, the base's and a task vector's 4 MiB, their pages, the buffers of the libraries
+    assert int(done.stdout) <= base.nbytes + slabs  # the largest matrix alone would be 18 MiB in float32, three times

@@ -18,6 +18,7 @@ from cycleqd.cycle import child_number
 from cycleqd.errors import BadData
 from cycleqd.fold import Population
 from cycleqd.identity import RunIdentity
+from cycleqd.kept import kept_notes
 from cycleqd.log import ResultLog
 from cycleqd.records import Result, TaskEvaluation, read_result
 from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report
@@ -77,7 +78,7 @@ def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> 
         quarantined=tuple(sorted(log.quarantined)),
         failures=failed_work(store),
         versions=versions_of(results),
-        notes=notes_on(results, list(log.damaged.values())),
+        notes=(*kept_notes(store, spec), *notes_on(results, list(log.damaged.values()))),
     )
 
 

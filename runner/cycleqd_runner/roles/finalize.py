@@ -47,7 +47,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     affinity = await patiently(measure, session.base, session.models)
     report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
-        weights = session.materialiser.tensors(models["merged"])
+        weights = session.materialiser.streamed(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))
         await patiently(upload_folder, session.store, folder, keys.MODEL)
     await patiently(publish, session.store, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cycleqd_runner.compatibility import check, open_expert
 from cycleqd_runner.factorise import factorise
 from cycleqd_runner.local_copies import model_folder
 from cycleqd_runner.session import Session
+
+_LOG = logging.getLogger(__name__)
 
 
 def prepare(session: Session, expert_name: str) -> None:
@@ -32,7 +35,9 @@ def prepare(session: Session, expert_name: str) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory(prefix="cycleqd-basis-") as temporary:
         folder = Path(temporary)
-        factorise(expert_name, expert, session.base, folder, rank=session.spec.search.basis.rank, device=device)
+        rank = session.spec.search.basis.rank
+        kept = factorise(expert_name, expert, session.base, folder, rank=rank, device=device).kept
+        _LOG.info(f"Expert {expert_name} is factorised: {kept if kept.error else 'all of its directions are kept'}")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in sorted(files, key=lambda path: path.name == MANIFEST):
             session.store.upload(path, f"{keys.basis(expert_name)}/{path.relative_to(folder).as_posix()}")

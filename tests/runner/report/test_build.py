@@ -263,3 +263,11 @@ def test_a_long_lineage_says_how_much_it_leaves_out() -> None:
 
 def test_nobody_has_no_lineage() -> None:
     assert lineage(empty_report(), {}) == ["final model = "]
+
+
+def test_what_truncated_experts_lost_is_a_note(tmp_path: Path) -> None:
+    store = started(tmp_path, basis={"rank": 4})[1]
+    store.put(keys.basis_manifest("sql-expert"), b'{"kept": {"energy": 0.954, "error": 0.2145}}')
+    note = report_of(store).notes[0]
+    assert note.startswith("Expert sql-expert is cut to search.basis.rank 4: it keeps 95.4%")
+    assert "it keeps 95.4%" in render(report_of(store))
