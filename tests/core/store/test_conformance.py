@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cycleqd.errors import BadData, MissingObject, TemporaryError
 from cycleqd.store import FolderStore, ObjectStore
-from cycleqd.store.transfer import download_folder, probe, upload_folder
+from cycleqd.store.transfer import download_folder, folder_size, probe, upload_folder
 from tests.core.store.harness import PAGE_KEYS, Harness
 from tests.core.store.race import write_in_threads
 
@@ -274,6 +274,8 @@ def test_folders_go_there_and_back(store: ObjectStore, tmp_path: Path) -> None:
     assert list(store.list()) == [f"final/model/{name}" for name in sorted(files)]
     assert download_folder(store, "final/model", tmp_path / "copy") == 3
     assert download_folder(store, "final/model", tmp_path / "copy") == 3
+    assert folder_size(store, "final/model") == len(b"{}weights")
+    assert folder_size(store, "final/mod") == 0
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in files} == files
     with pytest.raises(MissingObject, match="nothing below final/mod/"):
         download_folder(store, "final/mod", tmp_path / "other")
