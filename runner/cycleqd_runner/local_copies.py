@@ -1,30 +1,24 @@
 """Local copies of what lies elsewhere: models, items and bases become files that can be mapped into memory.
 
-What is already on this machine is used in place. Downloads go to a cache folder that the workers of a run share; files
-appear in it when they are complete. Another run downloads again: what a URI holds may change between runs.
+What is already on this machine is used in place. Downloads go to the :mod:`~cycleqd_runner.cache` that workers share.
+Another run downloads again: what a URI holds may change between runs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cycleqd.api.models import ModelSource
 from cycleqd.errors import BadData, MissingInput, MissingObject
 from cycleqd.store import FolderStore, ObjectStore, open_store
-from cycleqd.store.transfer import download_folder
+from cycleqd.store.transfer import download_folder, folder_size
+from cycleqd_runner.cache import cached
 from cycleqd_runner.model_credentials import secret_of
 
 CONFIGS = ("config.json", "adapter_config.json")
 """One of these files makes a folder a model. Whoever uploads a model uploads it last."""
-
-
-def cache_folder() -> Path:
-    """Return ``CYCLEQD_CACHE``, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cycleqd"
-    return Path(os.environ.get("CYCLEQD_CACHE", default))
 
 
 def model_folder(source: ModelSource, run_uid: str) -> Path:
@@ -38,14 +32,18 @@ def model_folder(source: ModelSource, run_uid: str) -> Path:
     secret = secret_of(source)
 
     def fetch(uri: str) -> Path:
-        folder = _cached(run_uid, uri)
+        store = open_store(uri, secret.credentials if secret else None)
+
+        def fill(folder: Path) -> None:
+            download_folder(store, "", folder)
+            if not any((folder / name).is_file() for name in CONFIGS):
+                missing = " and no ".join(CONFIGS)
+                raise MissingInput(f"{uri} has no {missing}: correct the uri, or upload the whole model.")
+
         try:
-            download_folder(open_store(uri, secret.credentials if secret else None), "", folder)
+            return cached(run_uid, _name(uri), lambda: folder_size(store, ""), fill)
         except MissingObject as error:
             raise MissingInput(str(error)) from error
-        if not any((folder / name).is_file() for name in CONFIGS):
-            raise MissingInput(f"{uri} has no {' and no '.join(CONFIGS)}: correct the uri, or upload the whole model.")
-        return folder
 
     return resolve(source.uri, revision=source.revision, token=secret.token if secret else None, fetch=fetch)
 
@@ -78,10 +76,13 @@ def store_folder(store: ObjectStore, prefix: str, run_uid: str) -> Path:
     """Return a local folder with everything below a write-once ``prefix`` of the run's own store."""
     if isinstance(store, FolderStore):
         return store.path(prefix)
-    folder = _cached(run_uid, f"{store.uri}/{prefix}")
-    download_folder(store, prefix, folder)
-    return folder
+    return cached(
+        run_uid,
+        _name(f"{store.uri}/{prefix}"),
+        lambda: folder_size(store, prefix),
+        lambda folder: download_folder(store, prefix, folder),
+    )
 
 
-def _cached(run_uid: str, uri: str) -> Path:
-    return cache_folder() / "runs" / run_uid / hashlib.sha256(uri.encode()).hexdigest()[:32]
+def _name(uri: str) -> str:
+    return hashlib.sha256(uri.encode()).hexdigest()[:32]

@@ -45,7 +45,7 @@ class ObjectStore(Protocol):
     """Objects of bytes under slash-separated keys. All methods may be called from several threads.
 
     Every write is atomic: a reader sees the whole old object, the whole new one, or none. Nothing reads a modification
-    time or an ETag. Every method may raise :class:`~cycleqd.errors.AccessDenied`,
+    time, or makes more of an ETag than a version's name. Every method may raise :class:`~cycleqd.errors.AccessDenied`,
     :class:`~cycleqd.errors.StoreUnreachable`, :class:`~cycleqd.errors.MissingInput` (no such bucket),
     :class:`~cycleqd.errors.BadManifest` (not a folder) and :class:`~cycleqd.errors.BadData` (a key that
     :func:`check_key` refuses); methods that write also :class:`~cycleqd.errors.NoSpace`.
@@ -102,6 +102,8 @@ class ObjectStore(Protocol):
     def upload(self, path: Path, key: str) -> None:
         """Write a file's content as the object, streaming. An interrupted upload leaves nothing under the key.
 
+        What had arrived may be kept where no reader sees it; the next upload of the file need not send it again.
+
         Raises:
             MissingObject: there is no file ``path``.
         """
@@ -110,7 +112,9 @@ class ObjectStore(Protocol):
     def download(self, key: str, path: Path) -> None:
         """Write the object to the file ``path``, streaming, over an older file; parent folders are made.
 
-        The file gets its name only when it is complete and has the object's size.
+        The file gets its name only when it is complete and has the object's size, and its checksum where the store
+        keeps one. What had arrived when a download was interrupted may be kept in hidden files beside ``path``, so that
+        the next download of the same object to the same place need not fetch it again.
 
         Raises:
             MissingObject: there is no such object.

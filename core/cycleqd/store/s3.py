@@ -1,13 +1,15 @@
 """The object store in an S3 bucket, Amazon's or any server that speaks its protocol.
 
-Write-once is ``PUT`` with ``If-None-Match: *``; nothing relies on ETags. Transient faults are repeated by botocore
-(standard mode) and by nobody else; what its errors mean is :mod:`cycleqd.store.s3_errors`' knowledge. An upload that
-was killed leaves parts that cost room but cannot be seen: give the bucket a lifecycle rule
+Write-once is ``PUT`` with ``If-None-Match: *``. Transient faults are repeated by botocore (standard mode), and within
+the body of a download by :mod:`cycleqd.store.ranges`; what its errors mean, :mod:`cycleqd.store.s3_errors` knows.
+Big files go in parts (:mod:`cycleqd.store.multipart`). An upload that was killed leaves parts, with which the next
+upload of the key goes on; where none comes they cost room and cannot be seen: give the bucket a lifecycle rule
 (``AbortIncompleteMultipartUpload``).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,20 +20,29 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader, create_loader
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
-from cycleqd.errors import BadData, BadManifest, MissingInput, MissingObject, StoreUnreachable
-from cycleqd.store.atomic import check_arrived, complete_file, open_source
+from cycleqd.errors import (
+    BadData,
+    BadManifest,
+    CycleQDError,
+    MissingInput,
+    MissingObject,
+    PermanentError,
+    StoreUnreachable,
+)
+from cycleqd.store.atomic import open_source
+from cycleqd.store.checksums import field_of
 from cycleqd.store.contract import Credentials, check_key, check_prefix, is_key
+from cycleqd.store.multipart import Source, abort, send
+from cycleqd.store.parallel import PIECE_BYTES
+from cycleqd.store.ranges import Version, fetch, version_of
+from cycleqd.store.remote import Remote
 from cycleqd.store.s3_errors import BOTO_ERRORS, CONNECT_SECONDS, READ_SECONDS, code_of, translate
-
-PART_BYTES = 64 << 20
-"""Parts of a big object: 10 000 of them, S3's limit, make 640 GB."""
 
 ATTEMPTS = 4
 """Requests in all, with waits of up to 1, 2 and 4 s: long enough for a restart of a pod, short for a wrong endpoint."""
@@ -55,7 +66,7 @@ class S3Store:
         prefix: str = "",
         credentials: Credentials | None = None,
         *,
-        part_bytes: int = PART_BYTES,
+        part_bytes: int = PIECE_BYTES,
         page_keys: int = PAGE_KEYS,
         attempts: int = ATTEMPTS,
     ) -> None:
@@ -65,7 +76,7 @@ class S3Store:
             bucket: its name.
             prefix: of all keys, without the slashes at its ends; may be empty.
             credentials: None takes boto3's usual chain.
-            part_bytes: files above this size are sent in parts of this size (S3: at least 5 MiB).
+            part_bytes: bigger files are sent, and objects fetched, in pieces of this size (S3: at least 5 MiB).
             page_keys: keys in one answer to a listing, and in one request to delete (S3: at most 1000).
             attempts: requests in all before a transient fault is told.
 
@@ -88,9 +99,8 @@ class S3Store:
         with self._errors():
             self._client = _client(credentials, attempts)
         self._where += f" at {self._client.meta.endpoint_url}"
-        self._transfer = TransferConfig(
-            multipart_threshold=part_bytes, multipart_chunksize=part_bytes, max_concurrency=4
-        )
+        self._part_bytes = part_bytes
+        self._attempts = attempts
 
     def get(self, key: str) -> bytes:
         """Return the whole object."""
@@ -102,7 +112,7 @@ class S3Store:
         """Write the object, over an older one if need be."""
         name = self._name(key)
         with self._errors(key):
-            self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **field_of(data))
 
     def put_once(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one.
@@ -114,7 +124,7 @@ class S3Store:
         with self._errors(key):
             for _ in range(_CONFLICT_TRIES):
                 try:
-                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")
+                    self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", **field_of(data))
                 except ClientError as error:
                     code = code_of(error)
                     if code in {"PreconditionFailed", "412"}:
@@ -147,33 +157,35 @@ class S3Store:
 
     def size(self, key: str) -> int:
         """Return the object's length in bytes."""
-        name = self._name(key)
-        try:
-            with self._errors(key):
-                length = int(self._client.head_object(Bucket=self._bucket, Key=name)["ContentLength"])
-        except MissingObject:
-            self._see_bucket()  # HEAD says 404 and no more, be it the object, the bucket or the user that is missing
-            raise
-        self._bucket_seen = True
-        return length
+        return self._version(key).size
 
     def upload(self, path: Path, key: str) -> None:
-        """Send a file, in parts if it is big; the object appears with the last one."""
-        name = self._name(key)
-        with open_source(path) as source, self._errors(key):
-            size = source.seek(0, 2)
-            self._client.upload_file(str(path), self._bucket, name, Config=self._transfer)
-        arrived = self.size(key)
-        if arrived != size:
-            raise StoreUnreachable(f"{self._where} has {arrived} bytes of {key} instead of {size}: upload it again.")
+        """Send a file, in parts if it is big; the object appears with the last one.
+
+        Parts stay on the server when the connection is lost or the process is killed, and the next upload of the key
+        goes on with them. They are removed when trying again cannot help.
+        """
+        with open_source(path) as file:
+            source = Source(file.fileno(), os.fstat(file.fileno()).st_size, str(path))
+            if source.size <= self._part_bytes:
+                self.put(key, file.read())
+            else:
+                self._send(source, key)
+            arrived = self.size(key)
+        if arrived != source.size:
+            raise StoreUnreachable(
+                f"{self._where} has {arrived} bytes of {key} instead of {source.size}: upload it again."
+            )
 
     def download(self, key: str, path: Path) -> None:
-        """Fetch an object into a file, several ranges at a time if it is big."""
-        size = self.size(key)
-        with complete_file(path) as temporary:
-            with self._errors(key):
-                self._client.download_file(self._bucket, self._name(key), str(temporary), Config=self._transfer)
-            check_arrived(temporary, size, f"the object {key} of the store {self.uri}")
+        """Fetch an object into a file, several ranges at a time if it is big.
+
+        What had arrived when the connection was lost or the process was killed stays in hidden files beside ``path``,
+        and the next download of the same version to the same ``path`` goes on with it.
+        """
+        version = self._version(key)
+        with self._errors(key):
+            fetch(self._remote(key), version, path, self._part_bytes, self._attempts)
 
     def delete(self, key: str) -> None:
         """Remove the object."""
@@ -205,6 +217,31 @@ class S3Store:
             place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
             with self._errors(), suppress(self._client.exceptions.BucketAlreadyOwnedByYou):  # somebody was faster
                 self._client.create_bucket(Bucket=self._bucket, **place)
+
+    def _send(self, source: Source, key: str) -> None:
+        remote = self._remote(key)
+        try:
+            with self._errors(key):
+                send(source, remote, self._part_bytes)
+        except PermanentError:
+            with suppress(CycleQDError), self._errors(key):  # the first error is the one worth telling
+                abort(remote)
+            raise
+
+    def _version(self, key: str) -> Version:
+        """Ask for the current version of an object."""
+        remote = self._remote(key)
+        try:
+            with self._errors(key):
+                version = version_of(remote)
+        except MissingObject:
+            self._see_bucket()  # HEAD says 404 and no more, be it the object, the bucket or the user that is missing
+            raise
+        self._bucket_seen = True
+        return version
+
+    def _remote(self, key: str) -> Remote:
+        return Remote(self._client, self._bucket, self._name(key))
 
     def _name(self, key: str) -> str:
         """Return the key within the bucket."""
@@ -269,8 +306,8 @@ def _new_client(credentials: Credentials | None, attempts: int) -> Any:  # noqa:
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
         tcp_keepalive=True,
-        # Checksums would follow the body, in chunks: over TLS, servers that answer before the last chunk has come
-        # (versitygw) cut the connection. TLS itself, and over http the signature, protect what is sent.
+        # botocore's own checksums would follow the body, in chunks: over TLS, servers that answer before the last chunk
+        # has come (versitygw) cut the connection. Ours are sent before it.
         request_checksum_calculation="when_required",
     )
     endpoint = credentials.endpoint_url if credentials else None

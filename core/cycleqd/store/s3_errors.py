@@ -11,11 +11,11 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from boto3.exceptions import Boto3Error
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    FlexibleChecksumError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -61,9 +61,9 @@ _CODES: Final[dict[type[CycleQDError], str]] = {
         SignatureDoesNotMatch Unauthorized XAdminUserNotFound""",
     NoSpace: "507 InsufficientStorage QuotaExceeded StorageFull XMinioStorageFull XMinioStorageQuotaExceeded",
     UnsupportedHere: "405 501 MethodNotAllowed NotImplemented",
-    StoreUnreachable: """409 429 500 502 503 504 ConditionalRequestConflict InternalError OperationAborted
+    StoreUnreachable: """409 429 500 502 503 504 BadDigest ConditionalRequestConflict InternalError OperationAborted
         RequestTimeout RequestTimeoutException ServiceUnavailable SlowDown Throttling ThrottlingException
-        TooManyRequests""",
+        TooManyRequests XAmzContentSHA256Mismatch""",
 }
 _NO_BUCKET_CODES: Final = frozenset({"InvalidBucketName", "NoSuchBucket"})
 _ELSEWHERE_CODES: Final = frozenset(
@@ -86,18 +86,18 @@ def translate(error: Exception, where: str, key: str = "") -> CycleQDError:
     """Return the error of the tree.
 
     Args:
-        error: what boto3, botocore or s3transfer raised.
+        error: what boto3 or botocore raised.
         where: ``The store s3://BUCKET/PREFIX at ENDPOINT``.
         key: the object that was asked for, if any.
     """
-    if isinstance(error, Boto3Error) and isinstance(error.__context__, Exception):
-        error = error.__context__  # boto3 wraps a failed upload into a string
     if isinstance(error, ClientError):
         return _answer(error, where, key)
     if isinstance(error, _CREDENTIAL_ERRORS):
         return AccessDenied(
             f"{where} needs credentials, but {_one_line(error)}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
+    if isinstance(error, FlexibleChecksumError):
+        return StoreUnreachable(f"{where} sent {key} with a wrong checksum ({_one_line(error)}): run it again.")
     if isinstance(error, ParamValidationError):
         return BadManifest(f"{where} cannot be asked ({_one_line(error)}): correct storage.uri.")
     if isinstance(error, SSLError) and not any(isinstance(link, ssl.SSLEOFError) for link in _chain(error)):
@@ -153,5 +153,5 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")[:200]
 
 
-BOTO_ERRORS: Final = (BotoCoreError, ClientError, Boto3Error)
+BOTO_ERRORS: Final = (BotoCoreError, ClientError)
 """What calls into boto3 raise on purpose."""

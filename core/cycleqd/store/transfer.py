@@ -61,6 +61,11 @@ def download_folder(store: ObjectStore, prefix: str, folder: Path) -> int:
     return count
 
 
+def folder_size(store: ObjectStore, prefix: str) -> int:
+    """Return the length of all objects below ``prefix`` together, in bytes; 0 if there are none."""
+    return sum(store.size(key) for key in store.list(_below(prefix)))
+
+
 def probe(store: ObjectStore) -> None:
     """Write, read and remove a small object, so that a run meets a useless store at its beginning.
 

@@ -102,19 +102,33 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.bytes_left: int | None = None
         """Of both directions together; None: no limit. Then every connection is cut."""
+        self.stalled: threading.Event | None = None
+        """If set: when no bytes are left, connections hang instead of being cut, and this tells."""
+        self.flips: dict[bool, int] = {}
+        """Whether an answer, and which byte of all such bytes arrives with another lowest bit."""
+        self.sent = self.answered = 0
+        """Bytes that passed in the two directions."""
         self.answers_to_swallow = 0
         """So many connections are cut when the server's answer comes."""
         self._lock = threading.Lock()
+        self._ends: list[socket.socket] = []
+        self._closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        self._listener.close()
+        """Cut everything: a server may wait for the rest of a request that stalled."""
+        self._closed.set()
+        for end in (self._listener, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._upstream)
+                self._ends += [client, server]
                 for source, target in ((client, server), (server, client)):
                     threading.Thread(target=self._pass, args=(source, target, target is client), daemon=True).start()
 
@@ -123,7 +137,7 @@ class Proxy:
             while data := source.recv(65536):
                 if not self._may_pass(data, is_answer):
                     break
-                target.sendall(data)
+                target.sendall(self._counted(data, is_answer))
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -137,7 +151,22 @@ class Proxy:
             if self.bytes_left is None:
                 return True
             self.bytes_left -= len(data)
-            return self.bytes_left >= 0
+            is_cut = self.bytes_left < 0
+        if is_cut and self.stalled:
+            self.stalled.set()
+            self._closed.wait()
+        return not is_cut
+
+    def _counted(self, data: bytes, is_answer: bool) -> bytes:
+        """Return what arrives of ``data``."""
+        with self._lock:
+            passed = self.answered if is_answer else self.sent
+            if is_answer:
+                self.answered += len(data)
+            else:
+                self.sent += len(data)
+            at = self.flips.get(is_answer, -1) - passed
+            return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if 0 <= at < len(data) else data
 
 
 @contextmanager

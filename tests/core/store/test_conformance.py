@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cycleqd.errors import BadData, MissingObject, TemporaryError
 from cycleqd.store import FolderStore, ObjectStore
-from cycleqd.store.transfer import download_folder, probe, upload_folder
+from cycleqd.store.transfer import download_folder, folder_size, probe, upload_folder
 from tests.core.store.harness import PAGE_KEYS, Harness
 from tests.core.store.race import write_in_threads
 
@@ -232,17 +232,20 @@ def test_an_interrupted_overwrite_keeps_the_old_object(harness: Harness, tmp_pat
     assert harness.open().get("basis/x") == b"old"
 
 
-def test_an_interrupted_download_leaves_nothing(harness: Harness, tmp_path: Path) -> None:
+def test_an_interrupted_download_leaves_nothing_of_that_name(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(BIG)
     harness.open().upload(tmp_path / "source", "basis/x")
     target = tmp_path / "into" / "target"
     with harness.breaking(after_bytes=7 << 20) as store, pytest.raises(TemporaryError):
         store.download("basis/x", target)
-    assert list(target.parent.iterdir()) == []
+    assert all(path.name.startswith(".target.") for path in target.parent.iterdir())
     target.write_bytes(b"old")
-    with harness.breaking(after_bytes=7 << 20) as store, pytest.raises(TemporaryError):
+    with harness.breaking(after_bytes=1 << 20) as store, pytest.raises(TemporaryError):
         store.download("basis/x", target)
     assert target.read_bytes() == b"old"
+    harness.open().download("basis/x", target)
+    assert target.read_bytes() == BIG
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
 def test_delete(filled: ObjectStore) -> None:
@@ -271,6 +274,8 @@ def test_folders_go_there_and_back(store: ObjectStore, tmp_path: Path) -> None:
     assert list(store.list()) == [f"final/model/{name}" for name in sorted(files)]
     assert download_folder(store, "final/model", tmp_path / "copy") == 3
     assert download_folder(store, "final/model", tmp_path / "copy") == 3
+    assert folder_size(store, "final/model") == len(b"{}weights")
+    assert folder_size(store, "final/mod") == 0
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in files} == files
     with pytest.raises(MissingObject, match="nothing below final/mod/"):
         download_folder(store, "final/mod", tmp_path / "other")
