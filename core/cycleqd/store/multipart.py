@@ -48,7 +48,7 @@ class _Upload:
 
     Attributes:
         id: the server's name of it.
-        is_checked: whether the server checks and keeps CRC64NVME.
+        is_checked: whether the server says that it checks and keeps CRC64NVME; else parts are signed.
         parts: by number, what the server has of it.
     """
 
@@ -82,14 +82,14 @@ def abort(remote: Remote) -> None:
 
 def _begin(remote: Remote) -> _Upload:
     """Begin an upload; a server that does not know the checksum gets none."""
-    begin, is_checked = remote.client.create_multipart_upload, True
+    begin = remote.client.create_multipart_upload
     try:
         answer = begin(**remote.names, ChecksumAlgorithm=CRC64.name, ChecksumType="FULL_OBJECT")
     except ClientError as error:
         if _status(error) not in _UNKNOWN_CHECKSUM:
             raise
-        answer, is_checked = begin(**remote.names), False
-    return _Upload(answer["UploadId"], is_checked)
+        answer = begin(**remote.names)
+    return _Upload(answer["UploadId"], "ChecksumAlgorithm" in answer)
 
 
 def _unfinished(remote: Remote) -> _Upload | None:
