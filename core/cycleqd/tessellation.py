@@ -31,7 +31,8 @@ CHUNK = 128
 def nearest(points: Scores, centroids: Scores) -> Ids:
     """Return the index (n,) of the centroid nearest to each of ``points`` (n, n_axes); the first among equals."""
     parts = np.split(points, range(CHUNK, len(points), CHUNK))
-    return np.concatenate([squared_distances(part, centroids).argmin(axis=1) for part in parts]).astype(np.int64)
+    indices: Ids = np.concatenate([squared_distances(part, centroids).argmin(axis=1) for part in parts])
+    return indices.astype(np.int64, copy=False)
 
 
 @cache

@@ -103,7 +103,8 @@ def _parents(layout: Layout, seed: int) -> tuple[Genome, Genome]:
 
 
 def _numbers(genome: Genome) -> np.ndarray:
-    return np.concatenate([genome.values, genome.coefficients.ravel()]).astype(np.float64)
+    numbers: np.ndarray = np.concatenate([genome.values, genome.coefficients.ravel()])
+    return numbers.astype(np.float64)
 
 
 @settings(max_examples=30)

@@ -36,7 +36,7 @@ def save_llama(
     }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model: Any = LlamaForCausalLM(LlamaConfig(**(settings | config)))
+        model: Any = LlamaForCausalLM(LlamaConfig(**(settings | config)))  # type: ignore[no-untyped-call]
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)
     save_tokenizer(folder)
     return folder
