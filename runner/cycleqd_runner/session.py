@@ -29,6 +29,7 @@ from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines import Engine, open_engine
+from cycleqd_runner.individual import Individual, Sources
 from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.local_copies import model_folder, store_folder
 from cycleqd_runner.lora import Adapter
@@ -121,14 +122,33 @@ class Session:
         return open_tasks(self.store, self.spec)
 
     @cached_property
+    def sources(self) -> Sources:
+        """Where weights come from."""
+        experts, bases = self.models.values(), self.bases
+        return Sources(
+            self.base.folder, tuple(own.folder for own in experts), tuple(own.folder for own in bases), self.layout
+        )
+
+    @property
     def materialiser(self) -> Materialiser:
         """Makes weights of genomes; the factors stay in memory."""
-        return Materialiser(self.base, self.bases, self.layout, cache=True)
+        return self.sources.materialiser
+
+    def individual(self, genome: Genome) -> Individual:
+        """Return an individual as engines take it."""
+        return Individual(self.sources, genome)
 
     @cached_property
     def engine(self) -> Engine:
-        """The warm engine."""
-        return open_engine(self.spec.engine, self.base.folder)
+        """The warm engine.
+
+        Raises what :func:`open_engine` raises, and:
+            BadManifest: children that are no LoRA adapters are to be evaluated together.
+        """
+        rank = 0
+        if self.spec.engine.args.concurrent_children > 1:
+            rank = self.individual(self.experts[0]).adapter_rank
+        return open_engine(self.spec.engine, self.base.folder, rank)
 
     def population(self, below: int | None = None) -> Population:
         """Return the fold of the results read so far (of ids below ``below``)."""
@@ -140,7 +160,7 @@ class Session:
         libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "numpy")}
         device = torch.cuda.get_device_name() if self.gpus else "CPU"
         ours = {"cycleqd": __version__, "python": platform.python_version()}
-        return {**ours, **libraries, "engine": self.engine.name, "device": device}
+        return {**ours, **libraries, **self.engine.packages, "engine": self.engine.name, "device": device}
 
     @cached_property
     def gpus(self) -> int:

@@ -12,10 +12,7 @@ def refuse_unsupported(spec: RunSpec) -> None:
     Raises:
         UnsupportedHere: one sentence about the first such wish.
     """
-    wishes = {
-        "report.benchmarks": bool(spec.report.benchmarks),
-        "engine.args.concurrentChildren above 1": spec.engine.args.concurrent_children > 1,
-    }
+    wishes = {"report.benchmarks": bool(spec.report.benchmarks)}
     for wish, is_made in wishes.items():
         if is_made:
             raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")

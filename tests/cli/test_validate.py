@@ -41,7 +41,10 @@ def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
         pytest.param(["tasks", 1, "evaluator", "data"], "missing.jsonl", "missing.jsonl", id="no items file"),
         pytest.param(["storage", "uri"], "tiny.yaml", "is a file, not a folder", id="storage in a file"),
         pytest.param(
-            ["engine"], {"args": {"concurrentChildren": 2}}, "not part of this version", id="what is not there yet"
+            ["report"],
+            {"benchmarks": [{"name": "sql", "evaluator": {"type": "Sql"}}]},
+            "not part of this version",
+            id="what is not there yet",
         ),
     ],
 )

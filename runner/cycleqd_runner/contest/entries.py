@@ -125,6 +125,8 @@ class Contest:
         spec["desiredState"] = "Running"
         for task in spec["tasks"]:
             task["items"] |= {"lessons": lessons}
+        # A method may propose its next model only when it knows what the last one scored, and what that cost.
+        spec["engine"]["args"] |= {"concurrentChildren": 1}
         whole["metadata"] = {"name": f"{self.name}-{differences.name}-{seed}"}
         return validated(CycleQDRun, whole, None, f"Method {differences.name}")
 

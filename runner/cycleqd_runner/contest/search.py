@@ -225,7 +225,7 @@ def _open_run(arena: Arena, method: CycleQD) -> Session:
     session = Session(store)
     session.engine, session.base = shared.engine, shared.base
     if session.layout.digest == shared.layout.digest:
-        session.materialiser = shared.materialiser
+        session.sources = shared.sources
     session.log.refresh()
     return session
 

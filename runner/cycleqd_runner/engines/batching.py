@@ -34,15 +34,23 @@ class Request:
     Attributes:
         prompt: token ids, at least one.
         sampling: as asked, with ``max_tokens`` already cut to what fits into the context.
+        served: which of the individuals that are served together answers; 0: the loaded weights.
     """
 
     prompt: tuple[int, ...]
     sampling: Sampling
+    served: int = 0
 
     @property
     def reserved(self) -> int:
         """Tokens that prompt and longest answer take."""
         return len(self.prompt) + self.sampling.max_tokens
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts requests, whatever the order of their submission, so that neighbours share the longest prefixes."""
+        drawn = self.sampling
+        return self.served, self.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed
 
 
 class Closed(TemporaryError):
@@ -67,18 +75,12 @@ def split(requests: Sequence[Request], max_tokens: int) -> list[list[int]]:
     into ``requests``; a request longer than ``max_tokens`` makes a batch of its own. Within a batch the prompts are
     in lexicographic order, so that neighbours share the longest possible prefixes.
     """
-
-    def key(index: int) -> tuple[object, ...]:
-        request = requests[index]
-        drawn = request.sampling
-        return request.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed
-
     batches: list[list[int]] = []
-    for index in sorted(range(len(requests)), key=lambda i: (requests[i].reserved, key(i))):
+    for index in sorted(range(len(requests)), key=lambda i: (requests[i].reserved, requests[i].order)):
         if not batches or (len(batches[-1]) + 1) * requests[index].reserved > max_tokens:
             batches.append([])
         batches[-1].append(index)
-    return [sorted(batch, key=key) for batch in batches]
+    return [sorted(batch, key=lambda i: requests[i].order) for batch in batches]
 
 
 class Batcher:
@@ -114,25 +116,17 @@ class Batcher:
 
     async def _drain(self) -> None:
         while self._waiting:
-            await self._rest()
+            await rest(self._waiting)
             wave, self._waiting = [w for w in self._waiting if not w.answer.done()], []
             for indices in split([w.request for w in wave], self._max_batch_tokens):
                 await self._compute([wave[i] for i in indices])
-
-    async def _rest(self) -> None:
-        """Let the event loop turn until nobody submits any more."""
-        seen, quiet = len(self._waiting), 0
-        while quiet < _QUIET_TURNS:
-            await asyncio.sleep(0)
-            quiet = quiet + 1 if len(self._waiting) == seen else 0
-            seen = len(self._waiting)
 
     async def _compute(self, batch: list[Waiting]) -> None:
         def unwanted() -> bool:
             return self._closed.is_set() or all(w.answer.done() for w in batch)
 
         if unwanted():
-            _fail(batch)
+            fail(batch)
             return
         self.batches += 1
         self.largest = max(self.largest, len(batch))
@@ -168,11 +162,21 @@ class Batcher:
         for waiting in batch:
             loop = waiting.answer.get_loop()
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_fail, [waiting])
+                loop.call_soon_threadsafe(fail, [waiting])
         self._thread.shutdown(wait=True, cancel_futures=False)
 
 
-def _fail(batch: Sequence[Waiting]) -> None:
+async def rest(waiting: Sequence[Waiting]) -> None:
+    """Let the event loop turn until nobody joins ``waiting`` any more."""
+    seen, quiet = len(waiting), 0
+    while quiet < _QUIET_TURNS:
+        await asyncio.sleep(0)
+        quiet = quiet + 1 if len(waiting) == seen else 0
+        seen = len(waiting)
+
+
+def fail(batch: Sequence[Waiting]) -> None:
+    """Tell everybody who waits, in their own event loop, that the engine was closed."""
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(Closed("The engine was closed while the request waited; repeat it later."))

@@ -5,7 +5,7 @@ Which engines exist is the table in the package's ``__init__``; how weights of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -15,6 +15,8 @@ from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # importing it takes seconds
+
+    from cycleqd_runner.individual import Individual
 
 Result = TypeVar("Result")
 
@@ -53,6 +55,8 @@ class Engine(ChatModel, Protocol):
 
     name: str
     """The engine's type in the manifest."""
+    packages: Mapping[str, str]
+    """Versions of the packages that compute, beside torch and transformers."""
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """Answer a conversation.
@@ -80,12 +84,29 @@ class Engine(ChatModel, Protocol):
         """
         ...
 
+    def serve(self, individuals: Sequence[Individual]) -> Sequence[ChatModel]:
+        """Hold individuals at the same time; the i-th result answers as the i-th of them until the next load.
+
+        :meth:`chat` itself answers as the first. More than one can be held by engines of the manifest's
+        ``concurrentChildren``, and only if they are LoRA adapters.
+
+        Raises:
+            ~cycleqd.errors.UnsupportedHere: more individuals than this engine can hold.
+        """
+        ...
+
     def checksum(self) -> str:
         """Return the SHA-256 (hex) of names, shapes and values of all live parameters."""
         ...
 
-    def lend(self, work: Callable[[Lent], Result]) -> Result:
-        """Call ``work`` with the model between two batches and return what it returns."""
+    def lend(self, work: Callable[[Lent], Result], weights: Iterable[tuple[str, Tensor]] = ()) -> Result:
+        """Call ``work`` with a model that can be differentiated, while nothing is asked, and return what it returns.
+
+        Args:
+            work: gets the model.
+            weights: replace parameters of that model first, as :meth:`load` does. Who asks the engine next loads an
+                individual first, because the model may be the one that answers.
+        """
         ...
 
     def close(self) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,13 +21,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cycleqd.errors import UnsupportedHere
-from cycleqd_runner.chat import Answer
+from cycleqd_runner.chat import Answer, Finish
 from cycleqd_runner.engines.attention import Decode, Prefill, Slots, Step
 from cycleqd_runner.engines.batching import Closed, Request
 from cycleqd_runner.engines.prefixes import chunks, tree
 from cycleqd_runner.engines.text import GrowingText
-
-Finish = Literal["stop", "length", "broken"]
 
 _PREFILL_TOKENS = 8192
 """Prompt tokens of one forward pass; bounds the memory of activations."""
@@ -164,7 +161,8 @@ class Decoder:
         for gap, mover in zip(gaps, movers, strict=True):
             order[gap] = mover
         if gaps:
-            columns = max(len(rows[i].request.prompt) + len(rows[i].tokens) for i in movers)
+            # All columns in use: what a broken row leaves beyond a mover's end would break it when it gets there.
+            columns = max(len(row.request.prompt) + len(row.tokens) for row in rows)
             slots.move(torch.tensor(gaps, device=self._device), torch.tensor(movers, device=self._device), columns)
         return [rows[i] for i in order]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,59 +12,61 @@ from torch import Tensor, nn
 from cycleqd.errors import BadModel, PermanentError, near_misses
 
 
-class LiveWeights:
-    """The parameters of one model, by all their names: tied parameters have several."""
+class Intake:
+    """What may be loaded into one model, and what a failed load has left of it.
 
-    def __init__(self, model: nn.Module) -> None:
-        self._by_name = dict(model.named_parameters(remove_duplicate=False))
-        self._own_names = [name for name, _ in model.named_parameters()]
-        self._torn: set[int] = set()
+    Attributes:
+        names: of all parameters.
+    """
 
-    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
-        """Copy tensors into the parameters of their names; see :meth:`cycleqd_runner.engines.contract.Engine.load`."""
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """``shapes``: of all parameters, by all their names: tied parameters have several."""
+        self.names = frozenset(shapes)
+        self._shapes = shapes
+        self._torn: set[str] = set()
+
+    @contextmanager
+    def loading(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[Iterator[tuple[str, Tensor]]]:
+        """Give the tensors of one load, each checked as it comes; those of a ``Sequence`` are all checked first.
+
+        What a load that fails has given out counts as torn until it is loaded again.
+
+        Raises:
+            BadModel: unknown name, other shape, or a name twice.
+        """
         if isinstance(tensors, Sequence):
             for name, tensor in tensors:
-                self._fitting(name, tensor)
-        done: dict[int, str] = {}
+                self._require_fitting(name, tensor)
+        given: set[str] = set()
         try:
-            for name, tensor in tensors:
-                self._load_one(name, tensor, done)
+            yield self._checked(tensors, given)
         except BaseException:
-            # Whatever stopped the stream, what it has changed so far is a mixture of two models.
-            self._torn |= done.keys()
+            # Whatever stopped the load, what it has changed so far is a mixture of two models.
+            self._torn |= given
             raise
-        self._torn -= done.keys()
+        self._torn -= given
 
-    @torch.no_grad()
-    def _load_one(self, name: str, tensor: Tensor, done: dict[int, str]) -> None:
-        parameter = self._fitting(name, tensor)
-        first = done.get(id(parameter))
-        if first == name:
-            raise BadModel(f"Parameter {name!r} came twice in one load; give each parameter once.")
-        if first is None:
-            done[id(parameter)] = name
-            parameter.copy_(tensor)
-        elif not torch.equal(parameter, tensor.to(parameter)):
-            raise BadModel(
-                f"Parameters {first!r} and {name!r} are tied in this model but came with different values; "
-                "give equal values or only one of them."
-            )
+    def _checked(self, tensors: Iterable[tuple[str, Tensor]], given: set[str]) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in tensors:
+            self._require_fitting(name, tensor)
+            if name in given:
+                raise BadModel(f"Parameter {name!r} came twice in one load; give each parameter once.")
+            given.add(name)
+            yield name, tensor
 
-    def _fitting(self, name: str, tensor: Tensor) -> nn.Parameter:
-        if name not in self._by_name:
+    def _require_fitting(self, name: str, tensor: Tensor) -> None:
+        if name not in self._shapes:
             raise BadModel(f"The model has no parameter {name!r}{self._hint(name)}; give weights of the same model.")
-        parameter = self._by_name[name]
-        if tensor.shape != parameter.shape:
+        if tuple(tensor.shape) != self._shapes[name]:
             raise BadModel(
-                f"Parameter {name!r} should have the shape {tuple(parameter.shape)} and has {tuple(tensor.shape)}; "
+                f"Parameter {name!r} should have the shape {self._shapes[name]} and has {tuple(tensor.shape)}; "
                 "give weights of the same architecture."
             )
-        return parameter
 
     def _hint(self, name: str) -> str:
-        hint = near_misses(name, self._by_name)
+        hint = near_misses(name, self._shapes)
         # Hundreds of names help nobody.
-        return hint if hint.startswith(" (did") else f" (it has {len(self._by_name)}, like {self._own_names[0]!r})"
+        return hint if hint.startswith(" (did") else f" (it has {len(self._shapes)}, like {next(iter(self._shapes))!r})"
 
     def check(self) -> None:
         """Raise :class:`~cycleqd.errors.PermanentError` if a load has failed half-way and was not repeated."""
@@ -73,11 +76,47 @@ class LiveWeights:
                 "load these parameters again before asking the model."
             )
 
+
+class LiveWeights:
+    """The parameters of one model, by all their names: tied parameters have several."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._by_name = dict(model.named_parameters(remove_duplicate=False))
+        self._own_names = [name for name, _ in model.named_parameters()]
+        self._intake = Intake({name: tuple(parameter.shape) for name, parameter in self._by_name.items()})
+
+    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Copy tensors into the parameters of their names; see :meth:`cycleqd_runner.engines.contract.Engine.load`."""
+        first_names: dict[int, str] = {}
+        with self._intake.loading(tensors) as checked:
+            for name, tensor in checked:
+                self._load_one(name, tensor, first_names)
+
+    @torch.no_grad()
+    def _load_one(self, name: str, tensor: Tensor, first_names: dict[int, str]) -> None:
+        parameter = self._by_name[name]
+        first = first_names.setdefault(id(parameter), name)
+        if first == name:
+            parameter.copy_(tensor)
+        elif not torch.equal(parameter, tensor.to(parameter)):
+            raise BadModel(
+                f"Parameters {first!r} and {name!r} are tied in this model but came with different values; "
+                "give equal values or only one of them."
+            )
+
+    def check(self) -> None:
+        """Raise :class:`~cycleqd.errors.PermanentError` if a load has failed half-way and was not repeated."""
+        self._intake.check()
+
     def checksum(self) -> str:
         """Return the SHA-256 (hex) of names, dtypes, shapes and values; a tied parameter counts once."""
-        digest = hashlib.sha256()
-        for name in sorted(self._own_names):
-            parameter = self._by_name[name].detach()
-            digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-            digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-        return digest.hexdigest()
+        return checksum((name, self._by_name[name]) for name in sorted(self._own_names))
+
+
+def checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the SHA-256 (hex) of names, dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()

