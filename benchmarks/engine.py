@@ -72,7 +72,7 @@ def main(folder: Path, rounds: int) -> int:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=engine._model.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     asked = conversations()
-    prompts = [engine._encode(conversation) for conversation in asked]
+    prompts = [engine.conversations.complete(conversation, "")[0] for conversation in asked]
     order = sorted(range(len(prompts)), key=lambda i: prompts[i])
     padded = tokenizer.pad({"input_ids": [list(p) for p in prompts]}, return_tensors="pt")
 
