@@ -4,7 +4,7 @@ A model of 400 million random parameters is done whole: what ``prepare`` does wi
 with a gain of its own for every direction, the dearest there is. Of Llama-3-8B one layer is measured, each of its
 shapes as a model of one matrix, and the whole is *extrapolated*: equal matrices take equal time, the embeddings as much
 more than gate_proj as gate_proj takes more than q_proj, row for row; and at the peak they hold twice (prepare: both
-models' pages) or once (export: the result) their own size more than gate_proj does.
+models' pages) or once (export: the result) their own size more than gate_proj does, at most.
 
 Peak memory is that of a process that has imported torch and does nothing else; pages of mapped files count. A machine
 with more cores or a GPU changes the seconds, not the bytes.

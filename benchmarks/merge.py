@@ -1,9 +1,10 @@
 """Merging two checkpoints of 400 million parameters to disk: against reading and writing alone, and against mergekit.
 
 All take turns on the same files and threads. The floor reads every byte of both models into a buffer and writes as many
-as the merged model has, chunk by chunk in as many threads as the merge uses. On disk means what it says: the models are
-not in the page cache when the clock starts, and the merged one is on the disk when it stops (fsync). Beside it stands
-the same without any disk, all three models in the page cache, where arithmetic has nothing to hide behind.
+as the merged model has, chunk by chunk in as many threads as the merge uses. A merge may be below it: arithmetic on
+mapped pages spares the copy that reading is. On disk means what it says: the models are not in the page cache when the
+clock starts, and the merged one is on the disk when it stops (fsync). Beside it stands the same without any disk, all
+three models in the page cache, where arithmetic has nothing to hide behind.
 
 The mean of two models is the case that the target speaks of, and one pass of a processor; task arithmetic, with the
 base as the third model that is read, stands for all other sums.
