@@ -69,11 +69,14 @@ RUN /tools/bin/python -m hatchling build -t wheel -d /wheel \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --prefix /opt/package --no-deps /wheel/*.whl
 
 FROM ${BASE} AS system-cpu
-# A base without Debian's packages has to bring tini. The sandbox looks for programs in /usr/bin and /bin, where images
-# of Python have none. They also come without the library's byte code, and a read-only root never gets it: compiled here
-# once, not at every start.
-RUN if ! command -v tini >/dev/null; then \
-        apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/* /var/cache/apt; \
+# A base without Debian's packages has to bring tini, and libnuma for vLLM's kernels for CPUs. The sandbox looks for
+# programs in /usr/bin and /bin, where images of Python have none. They also come without the library's byte code, and a
+# read-only root never gets it: compiled here once, not at every start.
+ARG VLLM=
+RUN set -- ${VLLM:+libnuma1} \
+    && if ! command -v tini >/dev/null; then set -- tini "$@"; fi \
+    && if [ $# -gt 0 ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends "$@" && rm -rf /var/lib/apt/lists/* /var/cache/apt; \
     fi \
     && if [ ! -e /usr/bin/python3 ]; then ln -s "$(command -v python3)" /usr/bin/python3; fi \
     && for program in awk bash cat cp cut diff find grep head ls mkdir mv rm rmdir sed sort tac tail tar tee touch tr \
