@@ -36,6 +36,9 @@ Result = TypeVar("Result")
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+if not torch.cuda.is_available():
+    # Else vLLM compiles single functions where they are first called, which takes seconds and a C++ compiler.
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 try:
     import vllm
