@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from unittest.mock import patch
 
 import numpy as np
 
 from cycleqd.genome import Genome
-from cycleqd.racing import Race
 from cycleqd.records import ItemOutcome, Split, TaskEvaluation
 from cycleqd.store import open_store
-from cycleqd_runner.assess import Assessment, Weights
+from cycleqd_runner.assess import Assessment, Child, Weights
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.worker import serve
@@ -30,7 +30,6 @@ async def assess(
     model: Genome | Weights,
     split: Split,
     sandbox: Sandbox,  # noqa: ARG001 - nothing is run
-    race: Race | None = None,  # noqa: ARG001 - and nobody is raced
 ) -> Assessment:
     """Take the place of :func:`cycleqd_runner.assess.assess`; time and outcomes follow from the model."""
     start = time.perf_counter()
@@ -50,6 +49,14 @@ async def assess(
     return Assessment(evaluations, (), 0.0, 0.0, time.perf_counter() - start)
 
 
+async def assess_together(
+    session: Session, children: Sequence[Child], split: Split, sandbox: Sandbox
+) -> list[Assessment]:
+    """Take the place of :func:`cycleqd_runner.assess.assess_together`."""
+    return await asyncio.gather(*(assess(session, child.genome, split, sandbox) for child in children))
+
+
 if __name__ == "__main__":
-    with patch("cycleqd_runner.roles.breed.assess", assess), patch("cycleqd_runner.roles.evaluate.assess", assess):
+    breeding = patch("cycleqd_runner.roles.breed.assess_together", assess_together)
+    with breeding, patch("cycleqd_runner.roles.evaluate.assess", assess):
         serve(open_store(sys.argv[3]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -50,9 +50,9 @@ class Assessment:
 
     evaluations: tuple[TaskEvaluation, ...]
     transcripts: tuple[Transcript, ...]
-    open_seconds: float = 0.0
-    load_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
+    open_seconds: float
+    load_seconds: float
+    evaluate_seconds: float
     stop: Stop | None = None
 
 
@@ -63,53 +63,65 @@ class Child(NamedTuple):
     race: Race | None = None
 
 
-async def assess(
-    session: Session, model: Genome | Weights, split: Split, sandbox: Sandbox, race: Race | None = None
-) -> Assessment:
-    """Score a model on all tasks of one split, or on the first items of each until ``race`` stops it.
+async def assess(session: Session, model: Genome | Weights, split: Split, sandbox: Sandbox) -> Assessment:
+    """Score a model on all tasks of one split."""
 
-    All items of a round, of all tasks, are asked at once: the engine makes its batches of everything that waits, and
-    while it generates, the sandboxes judge. Without a race there is one round.
-    """
-    if isinstance(model, Genome):
-        (assessment,) = await assess_together(session, [Child(model, race)], split, sandbox)
-        return assessment
-    start = time.perf_counter()
-    engine, _ = session.engine, session.tasks
-    opened = time.perf_counter()
-    engine.load(model.tensors())
-    loaded = time.perf_counter()
-    asked = await _ask_all(session, engine, split, sandbox, race)
-    return replace(asked, open_seconds=opened - start, load_seconds=loaded - opened)
+    def load() -> Sequence[ChatModel]:
+        if isinstance(model, Genome):
+            return session.engine.serve([session.individual(model)])
+        session.engine.load(model.tensors())
+        return [session.engine]
+
+    (assessment,) = await _assess(session, load, [None], split, sandbox)
+    return assessment
 
 
 async def assess_together(
     session: Session, children: Sequence[Child], split: Split, sandbox: Sandbox
 ) -> list[Assessment]:
-    """Score individuals at the same time, in one batch of the engine; the time is divided among them."""
+    """Score individuals at the same time, each until its race stops it; the time is divided among them."""
+
+    def serve() -> Sequence[ChatModel]:
+        return session.engine.serve([session.individual(child.genome) for child in children])
+
+    return await _assess(session, serve, [child.race for child in children], split, sandbox)
+
+
+async def _assess(
+    session: Session,
+    load: Callable[[], Sequence[ChatModel]],
+    races: Sequence[Race | None],
+    split: Split,
+    sandbox: Sandbox,
+) -> list[Assessment]:
+    """Score the models that ``load`` brings into the engine.
+
+    All items of a round, of all models and tasks, are asked at once: the engine makes its batches of everything that
+    waits, and while it generates, the sandboxes judge. Without a race there is one round.
+    """
     start = time.perf_counter()
-    engine, _, _ = session.engine, session.materialiser, session.tasks
+    _ = session.engine, session.materialiser, session.tasks
     opened = time.perf_counter()
-    models = engine.serve([session.individual(child.genome) for child in children])
+    models = load()
     loaded = time.perf_counter()
     asked = await asyncio.gather(
-        *(_ask_all(session, model, split, sandbox, child.race) for model, child in zip(models, children, strict=True))
+        *(_ask_all(session, model, split, sandbox, race) for model, race in zip(models, races, strict=True))
     )
-    seconds, n = time.perf_counter() - loaded, len(children)
-    return [
-        replace(
-            one,
-            open_seconds=(opened - start) / n,
-            load_seconds=(loaded - opened) / n,
-            evaluate_seconds=seconds / n,
-        )
-        for one in asked
-    ]
+    ended, n = time.perf_counter(), len(models)
+    seconds = (opened - start) / n, (loaded - opened) / n, (ended - loaded) / n
+    return [Assessment(one.evaluations, one.transcripts, *seconds, one.stop) for one in asked]
 
 
-async def _ask_all(session: Session, model: ChatModel, split: Split, sandbox: Sandbox, race: Race | None) -> Assessment:
+class _Asked(NamedTuple):
+    """What one model said; see :class:`Assessment`."""
+
+    evaluations: tuple[TaskEvaluation, ...]
+    transcripts: tuple[Transcript, ...]
+    stop: Stop | None
+
+
+async def _ask_all(session: Session, model: ChatModel, split: Split, sandbox: Sandbox, race: Race | None) -> _Asked:
     """Ask ``model`` the items of one split, or those up to where ``race`` stops it."""
-    start = time.perf_counter()
     parts, stop, asked = [], None, 0
     for count in (*(race.checkpoints if race else ()), None):
         parts.append(await _ask(session, model, split, slice(asked, count), sandbox))
@@ -119,7 +131,7 @@ async def _ask_all(session: Session, model: ChatModel, split: Split, sandbox: Sa
             break
         asked = count
     transcripts = tuple(one for task in zip(*parts, strict=True) for _, own in task for one in own)
-    return Assessment(evaluations, transcripts, evaluate_seconds=time.perf_counter() - start, stop=stop)
+    return _Asked(evaluations, transcripts, stop)
 
 
 async def ask_lessons(session: Session, expert: int, sandbox: Sandbox) -> Part | None:

@@ -12,7 +12,7 @@ from cycleqd_runner.engines.contract import Engine
 __all__ = ["ENGINES", "Engine", "engine_type", "open_engine"]
 
 
-def _transformers(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:  # noqa: ARG001
+def _transformers(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:  # noqa: ARG001 - as all openers
     # Importing transformers takes seconds: only when it is used.
     from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415 - see above
 

@@ -83,24 +83,19 @@ def split(requests: Sequence[Request], max_tokens: int) -> list[list[int]]:
     return [sorted(batch, key=lambda i: requests[i].order) for batch in batches]
 
 
-class Batcher:
-    """Collects requests and answers them in batches, one batch at a time, in a thread of its own.
+class Arrivals:
+    """Requests that have come and were not taken yet. What is done with them is the subclass' business.
 
     Attributes:
         batches: how many batches were computed.
-        largest: rows of the largest of them.
+        largest: most requests that were answered together.
     """
 
-    def __init__(self, answer: Answerer, *, max_batch_tokens: int) -> None:
-        """``max_batch_tokens`` bounds rows x (longest prompt + longest answer) of a batch."""
+    def __init__(self) -> None:
         self.batches = 0
         self.largest = 0
-        self._answer = answer
-        self._max_batch_tokens = max_batch_tokens
         self._waiting: list[Waiting] = []
-        self._running: list[Waiting] = []
         self._drain_task: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._closed = threading.Event()
 
     async def submit(self, request: Request) -> Answer:
@@ -113,6 +108,22 @@ class Batcher:
         if self._drain_task is None or self._drain_task.done():
             self._drain_task = asyncio.create_task(self._drain())
         return await future
+
+    async def _drain(self) -> None:
+        """Take everything that waits, when the event loop has come to rest."""
+        raise NotImplementedError
+
+
+class Batcher(Arrivals):
+    """Collects requests and answers them in batches, one batch at a time, in a thread of its own."""
+
+    def __init__(self, answer: Answerer, *, max_batch_tokens: int) -> None:
+        """``max_batch_tokens`` bounds rows x (longest prompt + longest answer) of a batch."""
+        super().__init__()
+        self._answer = answer
+        self._max_batch_tokens = max_batch_tokens
+        self._running: list[Waiting] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
 
     async def _drain(self) -> None:
         while self._waiting:

@@ -6,16 +6,16 @@ while the others are being answered, so that the engine's batch stays full throu
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 from cycleqd_runner.chat import Answer
-from cycleqd_runner.engines.batching import Closed, Request, Waiting, fail, rest
+from cycleqd_runner.engines.batching import Arrivals, Closed, Request, Waiting, fail, rest
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ class _Call:
     done: Future[object]
 
 
-class Continuous:
+class Continuous(Arrivals):
     """Hands requests to a :class:`Stepper` and answers to who waits.
 
     Attributes:
@@ -55,34 +55,21 @@ class Continuous:
 
     def __init__(self, stepper: Stepper) -> None:
         """Start the thread."""
-        self.batches = self.largest = self.steps = self.rows = 0
+        super().__init__()
+        self.steps = self.rows = 0
         self._stepper = stepper
-        self._arriving: list[Waiting] = []
-        self._gathering: asyncio.Task[None] | None = None
         self._orders: SimpleQueue[list[Waiting] | _Call | None] = SimpleQueue()
+        self._ordering = threading.Lock()
         self._running: dict[int, Waiting] = {}
         self._tickets = 0
-        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
-    async def submit(self, request: Request) -> Answer:
-        """Wait for the answer to ``request``. Raises :class:`Closed` if there will be none."""
-        if self._closed.is_set():
-            raise Closed("The engine is closed; open it again and repeat the request.")
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._arriving.append(Waiting(request, answer))
-        # A task of an event loop that has ended (one asyncio.run per child) is done, too.
-        if self._gathering is None or self._gathering.done():
-            self._gathering = asyncio.create_task(self._gather())
-        return await answer
-
-    async def _gather(self) -> None:
-        await rest(self._arriving)
-        group, self._arriving = self._arriving, []
+    async def _drain(self) -> None:
+        await rest(self._waiting)
+        group, self._waiting = self._waiting, []
         # The order of submission must not matter, and neighbours should share prefixes.
-        self._orders.put(sorted(group, key=lambda waiting: waiting.request.order))
-        if self._closed.is_set():
+        if not self._order(sorted(group, key=lambda waiting: waiting.request.order)):
             fail(group)
 
     def run(self, function: Callable[[], Result]) -> Result:
@@ -90,19 +77,25 @@ class Continuous:
 
         Raises :class:`Closed` when there is no thread any more.
         """
-        if self._closed.is_set():
-            raise Closed("The engine is closed; open it again.")
         call = _Call(function, Future())
-        self._orders.put(call)
+        if not self._order(call):
+            raise Closed("The engine is closed; open it again.")
         return call.done.result()  # type: ignore[return-value]  # of the function that went in
 
     def close(self) -> None:
         """Refuse everybody who waits and stop the thread. May be repeated, from any thread."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        self._orders.put(None)
-        self._thread.join()
+        if self._order(None):
+            self._thread.join()
+
+    def _order(self, order: list[Waiting] | _Call | None) -> bool:
+        """Give the thread something to do; None: to end. False: it has ended, and nobody would look."""
+        with self._ordering:
+            if self._closed.is_set():
+                return False
+            if order is None:
+                self._closed.set()
+            self._orders.put(order)
+            return True
 
     def _serve(self) -> None:
         while not self._closed.is_set():
@@ -127,8 +120,7 @@ class Continuous:
         self._tickets += 1
         try:
             self._stepper.add(waiting.request, self._tickets)
-        except Exception as error:  # noqa: BLE001
-            # Not handled here: it goes to who waits, and they decide about repeating.
+        except Exception as error:  # noqa: BLE001 - it goes to who waits, and they decide about repeating
             _tell(waiting, error)
         else:
             self._running[self._tickets] = waiting
@@ -146,15 +138,15 @@ class Continuous:
             self.rows += len(self._running)
             for ticket, answer in self._stepper.step():
                 _tell(self._running.pop(ticket), answer)
-        except Exception as error:  # noqa: BLE001
-            # As above; whatever was being answered is lost with the step.
+        except Exception as error:  # noqa: BLE001 - as in _add; whatever was being answered is lost with the step
             lost, self._running = self._running, {}
-            self._stepper.drop(list(lost))
             for waiting in lost.values():
                 _tell(waiting, error)
+            with suppress(Exception):  # a broken engine may not even forget; whoever asks next is told
+                self._stepper.drop(list(lost))
 
     def _end(self) -> None:
-        waiting = [*self._running.values(), *self._arriving]
+        waiting = list(self._running.values())
         while not self._orders.empty():
             order = self._orders.get()
             if isinstance(order, _Call):

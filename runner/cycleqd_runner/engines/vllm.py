@@ -54,6 +54,8 @@ _NO_PATH = "made in memory"
 """Where an adapter lies, which vLLM never asks because its number is already known."""
 _ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters for which vLLM has room (its MaxLoRARanks)."""
+_SPARE_TOKENS = 4096
+"""vLLM hands out its cache in blocks, and keeps one for itself."""
 
 
 class VllmEngine:
@@ -201,12 +203,24 @@ class VllmEngine:
         return self._differentiable
 
     def _open(self) -> vllm.LLMEngine:
-        args, dtype, is_cpu = self._args, dtype_of(self._args.dtype, self._device), self._device.type == "cpu"
-        threads = torch.get_num_threads() if args.threads is None else args.threads
+        threads = torch.get_num_threads() if self._args.threads is None else self._args.threads
         # vLLM takes one thread unless it is told, and leaves torch without a way to change it.
         set_num_threads = torch.set_num_threads
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+        try:
+            with torch.random.fork_rng(devices=[]):  # which vLLM seeds
+                return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**self._settings()))
+        except torch.OutOfMemoryError as error:
+            raise _too_large(self._folder, error) from error
+        except (ValueError, RuntimeError) as error:
+            raise (_too_large if "memory" in str(error).lower() else _unusable)(self._folder, error) from error
+        finally:
+            torch.set_num_threads = set_num_threads
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what vLLM is told."""
+        args, dtype = self._args, dtype_of(self._args.dtype, self._device)
         settings: dict[str, Any] = {
             "model": str(self._folder),
             "dtype": str(dtype).removeprefix("torch."),
@@ -217,28 +231,15 @@ class VllmEngine:
             "generation_config": "vllm",
             "disable_log_stats": True,
         }
-        if is_cpu:
+        if self._device.type == "cpu":
             # Compiling for the CPU takes minutes and gains little; the cache holds what one batch may.
             settings |= {"enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes(dtype)}
         else:
             settings |= {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": True}
         if self._adapter_rank:
-            rank = next((rank for rank in _ADAPTER_RANKS if rank >= self._adapter_rank), None)
-            if rank is None:
-                raise UnsupportedHere(
-                    f"Children of rank {self._adapter_rank} cannot be served together, because vLLM's adapters have at "
-                    f"most rank {_ADAPTER_RANKS[-1]}; set engine.args.concurrentChildren to 1."
-                )
+            rank = _room_for(self._adapter_rank)
             settings |= {"enable_lora": True, "max_loras": args.concurrent_children, "max_lora_rank": rank}
-        try:
-            with torch.random.fork_rng(devices=[]):  # which vLLM seeds
-                return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**settings))
-        except torch.OutOfMemoryError as error:
-            raise _too_large(self._folder, error) from error
-        except (ValueError, RuntimeError) as error:
-            raise (_too_large if "memory" in str(error).lower() else _unusable)(self._folder, error) from error
-        finally:
-            torch.set_num_threads = set_num_threads
+        return settings
 
     def _cache_bytes(self, dtype: torch.dtype) -> int:
         """Return the size of a cache that holds one batch, or the longest conversation."""
@@ -247,10 +248,6 @@ class VllmEngine:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         tokens = max(self._args.max_batch_tokens, self.conversations.limit) + _SPARE_TOKENS
         return int(tokens * config.num_hidden_layers * heads * size * 2 * dtype.itemsize)
-
-
-_SPARE_TOKENS = 4096
-"""vLLM hands out its cache in blocks, and keeps one for itself."""
 
 
 @dataclass(frozen=True)
@@ -311,6 +308,17 @@ class _Steps:
 
     def drop(self, tickets: Sequence[int]) -> None:
         self._llm.abort_request([str(ticket) for ticket in tickets])
+
+
+def _room_for(rank: int) -> int:
+    """Return the smallest rank of vLLM's adapters that has room for ``rank``."""
+    found = next((own for own in _ADAPTER_RANKS if own >= rank), None)
+    if found is None:
+        raise UnsupportedHere(
+            f"Children of rank {rank} cannot be served together, because vLLM's adapters have at most rank "
+            f"{_ADAPTER_RANKS[-1]}; set engine.args.concurrentChildren to 1."
+        )
+    return found
 
 
 def _too_large(folder: Path, error: Exception) -> CycleQDError:
