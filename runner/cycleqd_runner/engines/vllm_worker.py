@@ -58,6 +58,11 @@ class Extension:
         """Return the SHA-256 (hex) of this worker's live weights."""
         return self.cycleqd.checksum()
 
+    def cycleqd_clean(self) -> None:
+        """Forget the numbers in the cache: whatever takes over blocks with NaN in them would break, too."""
+        for cache in self.model_runner.kv_caches:
+            cache.zero_()
+
     def cycleqd_serve(self, adapters: Mapping[int, Individual]) -> None:
         """Hold individuals as LoRA adapters under these numbers, in place of all that were held before."""
         self.model_runner.lora_manager.remove_all_adapters()
@@ -93,7 +98,8 @@ class LiveModel:
         self._config = config
         self._base = base
         self._fused = _fused(base.names, getattr(model, "packed_modules_mapping", {}))
-        self._changed: set[str] = set()
+        # What is no longer the base's; None where it came by a stream that cannot be asked again.
+        self._changed: dict[str, Tensor | None] = {}
 
     @torch.no_grad()
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -117,7 +123,7 @@ class LiveModel:
                     "some of them were given; use the Transformers engine for this model."
                 )
             self._renew_tied_head(given)
-        self._changed |= given
+        self._changed |= dict(weights) if isinstance(weights, Sequence) else dict.fromkeys(given)
 
     def _completed(
         self, tensors: Iterable[tuple[str, Tensor]], coming: frozenset[str] | None, given: set[str]
@@ -142,13 +148,14 @@ class LiveModel:
         for part in self._fused.get(name, ()):
             if part in given or part in completed:
                 continue
-            if part in self._changed:
+            own = self._changed[part] if part in self._changed else self._base.tensor(part)
+            if own is None:
                 raise BadModel(
                     f"Parameter {name!r} came without {part!r}, which shares a matrix with it in vLLM and was "
                     "changed before; give both."
                 )
             completed.add(part)
-            yield part, self._base.tensor(part)
+            yield part, own
 
     def _forget_halves(self) -> list[str]:
         """Keep the old weights of layers of which not everything came; return their names."""
