@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from cycleqd.api import CycleQDRun
-from cycleqd.api.tasks import SandboxLimits
 from cycleqd.identity import claim
 from cycleqd.keys import RESULTS
 from cycleqd.log import ResultLog
@@ -25,9 +24,8 @@ from cycleqd_runner.report.build import view_run
 from cycleqd_runner.roles.breed import breed
 from cycleqd_runner.roles.evaluate import evaluate
 from cycleqd_runner.roles.prepare import prepare
-from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
-from cycleqd_runner.tasks.contract import Item, Verdict
+from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from tests.runner.models import save_adapter, save_llama
 from tests.runner.tasks.support import NoSandbox
 
@@ -46,7 +44,7 @@ SEARCH = {
 class Dice:
     """Judges an answer by a hash of its words: another model scores otherwise, the same model the same."""
 
-    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         messages = (Message("user", str(item.payload["prompt"])),)
         answer = await model.chat(messages, Sampling(max_tokens=3))
         luck = hashlib.sha256(f"{item.id} {answer.text}".encode()).digest()[0]

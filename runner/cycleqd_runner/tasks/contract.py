@@ -49,13 +49,28 @@ class Verdict:
     answer_tokens: int
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What an evaluator has at hand when it asks and judges one item.
+
+    Attributes:
+        sandbox: where model-written code runs.
+        limits: of one execution there.
+        repeat: which time the item is asked: 0, 1, ... Whoever draws anything draws by item and repeat.
+    """
+
+    sandbox: Sandbox
+    limits: SandboxLimits
+    repeat: int = 0
+
+
 class Evaluator(Protocol):
-    """Asks a model the items of one task and judges its answers."""
+    """Asks a model the items of one task and judges its answers. One for the life of a worker."""
 
     def items(self) -> Sequence[Item]:
         """Return all items, in a fixed order, distinct ids. Raises :class:`~cycleqd.errors.BadData`."""
         ...
 
-    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         """Ask and judge one item. Raises :class:`~cycleqd.errors.TemporaryError` if it could not be judged."""
         ...

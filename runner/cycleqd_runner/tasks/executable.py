@@ -12,7 +12,7 @@ from cycleqd.api.tasks import ProceduralEvaluator, SandboxLimits
 from cycleqd.records import BROKEN
 from cycleqd_runner.chat import ChatModel
 from cycleqd_runner.sandbox import Sandbox
-from cycleqd_runner.tasks.contract import Item, Verdict
+from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.generate.pools import Pool
 from cycleqd_runner.tasks.items import Question, items_of, read_lines
 from cycleqd_runner.tasks.prompts import LONG_ANSWER, SHORT_ANSWER, Asking, asking
@@ -46,7 +46,7 @@ class ExecutableEvaluator(Generic[Q]):
         """Return all items in their fixed order."""
         return self._items
 
-    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         """Ask and judge one item.
 
         Raises:
@@ -61,7 +61,7 @@ class ExecutableEvaluator(Generic[Q]):
         if answer.finish == "broken":
             score, reason = None, BROKEN  # nothing is there to be run
         else:
-            score, reason = await self._check(question, answer.text, sandbox, limits)
+            score, reason = await self._check(question, answer.text, setting.sandbox, setting.limits)
         return Verdict(score, reason, messages, answer.text, answer.prompt_tokens, answer.answer_tokens)
 
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -20,7 +21,7 @@ from cycleqd.errors import TemporaryError
 from cycleqd.records import BROKEN, ItemOutcome, Split, TaskEvaluation, Transcript, merge_outcomes
 from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
 from cycleqd_runner.sandbox import Sandbox
-from cycleqd_runner.tasks.contract import Evaluator, Item, Verdict
+from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 from cycleqd_runner.tasks.executable import one_line
 
 TRIES = 3
@@ -84,15 +85,15 @@ async def evaluate(
         PermanentError: an item is broken; the other items are given up.
     """
 
-    async def judge(item: Item) -> Verdict:
+    async def judge(item: Item, repeat: int) -> Verdict:
         heard = _Heard(model)
-        verdict = await evaluator.judge(item, heard, sandbox, limits)
+        verdict = await evaluator.judge(item, heard, Setting(sandbox, limits, repeat))
         return replace(verdict, score=None, reason=BROKEN) if heard.is_broken else verdict
 
-    async def ask(item: Item) -> Asked:
-        return await _ask(item, judge, task_name, first_wait_seconds)
+    async def ask(item: Item, repeat: int) -> Asked:
+        return await _ask(item, partial(judge, item, repeat), task_name, first_wait_seconds)
 
-    jobs = [asyncio.ensure_future(ask(item)) for item in items for _ in range(repeats)]
+    jobs = [asyncio.ensure_future(ask(item, repeat)) for item in items for repeat in range(repeats)]
     try:
         asked = await asyncio.gather(*jobs)
     except BaseException:
@@ -107,9 +108,7 @@ async def evaluate(
     return TaskEvaluation(task=task_name, split=split, outcomes=outcomes), transcripts
 
 
-async def _ask(
-    item: Item, judge: Callable[[Item], Awaitable[Verdict]], task_name: str, first_wait_seconds: float
-) -> Asked:
+async def _ask(item: Item, judge: Callable[[], Awaitable[Verdict]], task_name: str, first_wait_seconds: float) -> Asked:
     started = time.monotonic()
     try:
         verdict: Verdict = await AsyncRetrying(
@@ -117,7 +116,7 @@ async def _ask(
             stop=stop_after_attempt(TRIES),
             wait=wait_exponential(multiplier=first_wait_seconds),
             reraise=True,
-        )(judge, item)
+        )(judge)
     except TemporaryError as error:
         reason = one_line(f"not scored after {TRIES} tries: {error}")
         return Asked(ItemOutcome(item=item.id, score=None, reason=reason, seconds=time.monotonic() - started), None)

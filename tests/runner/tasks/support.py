@@ -12,7 +12,7 @@ from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer, Message, Sampling
 from cycleqd_runner.sandbox import Completed, Execution, Sandbox, open_sandbox
-from cycleqd_runner.tasks.contract import Evaluator, Item, Verdict
+from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def judge_all(evaluator: Evaluator, items: Sequence[Item], answer_of: Callable[[
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
         return await asyncio.gather(
-            *(evaluator.judge(item, Scripted(answer_of(item)), sandbox, LIMITS) for item in items)
+            *(evaluator.judge(item, Scripted(answer_of(item)), Setting(sandbox, LIMITS)) for item in items)
         )
 
     return in_sandbox(work)
@@ -77,7 +77,7 @@ def judge_answers(
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
         return await asyncio.gather(
-            *(evaluator.judge(item, Scripted(answer), sandbox, limits) for answer in answers.values())
+            *(evaluator.judge(item, Scripted(answer), Setting(sandbox, limits)) for answer in answers.values())
         )
 
     return dict(zip(answers, in_sandbox(work), strict=True))

@@ -11,7 +11,7 @@ import pytest
 from cycleqd.api.tasks import EvaluatorBase, PythonTestsEvaluator, SandboxLimits, ShellEvaluator, SqlEvaluator
 from cycleqd.errors import Unscored
 from cycleqd_runner.sandbox import Completed, Execution
-from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.contract import Evaluator, Setting
 from cycleqd_runner.tasks.registry import make_evaluator
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all
 
@@ -81,7 +81,7 @@ def test_answers_that_leave_out_a_part_score_zero(spec: EvaluatorBase) -> None:
 def test_items_are_asked_with_a_short_system_prompt_and_few_tokens(spec: EvaluatorBase) -> None:
     evaluator = built(spec)
     model = Scripted("", finish="stop")
-    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], model, NoSandbox(), LIMITS))
+    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], model, Setting(NoSandbox(), LIMITS)))
     ((messages, sampling),) = model.asked
     assert [message.role for message in messages] == ["system", "user"]
     assert verdict.messages == messages
@@ -96,7 +96,7 @@ def test_the_manifest_overrides_prompt_and_length(spec: EvaluatorBase) -> None:
     for prompt, roles in (("Be brief.", ["system", "user"]), ("", ["user"])):
         evaluator = built(spec.model_copy(update={"system_prompt": prompt, "max_tokens": 9}))
         model = Scripted("")
-        asyncio.run(evaluator.judge(evaluator.items()[0], model, NoSandbox(), LIMITS))
+        asyncio.run(evaluator.judge(evaluator.items()[0], model, Setting(NoSandbox(), LIMITS)))
         ((messages, sampling),) = model.asked
         assert [message.role for message in messages] == roles
         assert messages[0].content == (prompt or messages[-1].content)
@@ -106,7 +106,7 @@ def test_the_manifest_overrides_prompt_and_length(spec: EvaluatorBase) -> None:
 @pytest.mark.parametrize("spec", SPECS)
 def test_broken_logits_are_no_score(spec: EvaluatorBase) -> None:
     evaluator = built(spec)
-    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x", "broken"), NoSandbox(), LIMITS))
+    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x", "broken"), Setting(NoSandbox(), LIMITS)))
     assert verdict.score is None
     assert verdict.reason == "numerically broken"
 
@@ -120,4 +120,4 @@ class Down(NoSandbox):
 def test_a_sandbox_that_is_down_is_not_a_wrong_answer(spec: EvaluatorBase) -> None:
     evaluator = built(spec)
     with pytest.raises(Unscored, match="the sandbox is down"):
-        asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x"), Down(), LIMITS))
+        asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x"), Setting(Down(), LIMITS)))

@@ -10,8 +10,7 @@ from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import BadData, Unscored
 from cycleqd.records import TaskEvaluation, Transcript
 from cycleqd_runner.chat import ChatModel, Message, Sampling
-from cycleqd_runner.sandbox import Sandbox
-from cycleqd_runner.tasks.contract import Item, Verdict
+from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.run import TRIES, evaluate, prompt_sha256
 from tests.runner.tasks.support import NoSandbox, Scripted
 
@@ -27,7 +26,7 @@ class Toy:
     def items(self) -> Sequence[Item]:
         return [Item(name, "any", {"prompt": name}) for name in self.scores]
 
-    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         self.tries.append(item.id)
         if item.id == "broken":
             raise BadData("the item is broken")
@@ -43,9 +42,9 @@ class Toy:
 class Careless(Toy):
     """Asks, and never looks how the answer ended."""
 
-    async def judge(self, item: Item, model: ChatModel, sandbox: Sandbox, limits: SandboxLimits) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         await model.chat((Message("user", item.id),), Sampling(1))
-        return await super().judge(item, model, sandbox, limits)
+        return await super().judge(item, model, setting)
 
 
 def run(toy: Toy, repeats: int = 1, model: Scripted | None = None) -> tuple[TaskEvaluation, list[Transcript]]:
