@@ -28,11 +28,14 @@ from vllm.platforms import current_platform
 
 from cycleqd.errors import BadModel
 from cycleqd_runner.checkpoints import LM_HEAD, Checkpoint
+from cycleqd_runner.engines import vllm_adapters
 from cycleqd_runner.engines.weights import Intake, checksum
 from cycleqd_runner.individual import Individual
 
 # Layers that keep their weights are nothing to warn of: most loads change some only.
 logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(logging.ERROR)
+
+vllm_adapters.install()  # every process of vLLM imports this module before it makes its layers
 
 
 class Extension:
