@@ -29,7 +29,8 @@ def long_answers() -> list[Question]:
     from cycleqd_runner.chat import Message, Sampling
 
     return [
-        ((Message("user", f"Tell a long story about a fox and {i + 2} hens."),), Sampling(TOKENS)) for i in range(LONG_ANSWERS)
+        ((Message("user", f"Tell a long story about a fox and {i + 2} hens."),), Sampling(TOKENS))
+        for i in range(LONG_ANSWERS)
     ]
 
 

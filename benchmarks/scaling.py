@@ -32,12 +32,13 @@ from cycleqd.store import FolderStore
 from cycleqd_runner.local import LocalRun, Snapshot
 from tests.runner.models import save_adapter, save_llama
 
-CHILDREN = {1: 8, 2: 24, 4: 100}
+CHILDREN = {1: 4, 2: 12, 4: 100}
 """By number of workers. A run of the paper's size has ten times as many as the last, and a tenth of its tail."""
 EXPERTS = max(CHILDREN)
 """As many as workers, so that all are warm when breeding begins."""
-SHORTEST, LONGEST = 2.0, 4.0
-"""Seconds of an evaluation; the quickstart's take 10 on two cores, so coordination weighs three times as much here."""
+SHORTEST, LONGEST = 5.0, 10.0
+"""Seconds of an evaluation, as in the quickstart on two cores. Children of bigger models take longer, and coordination
+weighs less."""
 
 
 class Bred(Exception):

@@ -26,6 +26,14 @@ def test_aims_are_told_apart_by_what_was_reached() -> None:
     assert "reading and writing the same bytes](#merge) | <= 1.15 | 6 x | met |" in text
     assert "| uploading 1 GB to S3, boto3 defaults' time / ours | >= 3 | not measured yet |  |" in text
     assert "Python 3, numpy 2. It took 7 s." in text
+    assert "stands in the way" not in text
+
+
+def test_what_stands_in_the_way_is_said_of_what_is_short() -> None:
+    swap = result("child_swap", ("share of its evaluation", 9.0, False), ("checkpoint and reload", 2.0, False))
+    text = page({"child_swap": swap, "scaling": result("scaling", ("4 workers: busy", 96.0, True))})
+    assert text.count("- **child_swap**: ") == 1
+    assert "- **scaling**" not in text
 
 
 @pytest.mark.parametrize(
