@@ -11,7 +11,7 @@ from cycleqd_runner.sandbox.jail import seccomp
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL = "allow", "kill"
-EPERM, ENOSYS = errno.EPERM, errno.ENOSYS
+EPERM, ENOSYS, NO_FAMILY = errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT
 
 
 def decide(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = ()) -> str | int:
@@ -37,8 +37,8 @@ CALLS = [
     ("execve", (59, 221), (), ALLOW),
     ("kill", (62, 129), (), ALLOW),
     ("fchmodat", (268, 53), (), ALLOW),
-    ("socket-inet", (41, 198), (2, 1), EPERM),
-    ("socket-unix", (41, 198), (1, 1), EPERM),
+    ("socket-inet", (41, 198), (2, 1), NO_FAMILY),
+    ("socket-unix", (41, 198), (1, 1), NO_FAMILY),
     ("socketpair-unix", (53, 199), (1, 1), ALLOW),
     ("socketpair-tipc", (53, 199), (30, 1), EPERM),
     ("fork", (56, 220), (17,), ALLOW),

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd_runner.sandbox import HostSandbox, HostSettings, Kind, open_sandbox
+from cycleqd_runner.sandbox.hosts import LocalHost
 from tests.runner.sandbox.behaviours import Behaviour
 
 _Result = TypeVar("_Result")
@@ -132,6 +133,12 @@ def opened(variant: Variant, loop: Loop, folder: Path, concurrency: int | None =
         yield sandbox
     finally:
         loop.run(manager.__aexit__(None, None, None))
+
+
+def local_host(sandbox: HostSandbox) -> LocalHost:
+    """Return the host of a sandbox that has one of its own."""
+    assert isinstance(sandbox.host, LocalHost)
+    return sandbox.host
 
 
 def processes() -> list[int]:

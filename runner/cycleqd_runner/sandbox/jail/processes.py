@@ -57,6 +57,32 @@ def threads_below(pid: int) -> int:
     return count
 
 
+def kill_traced(ancestor: int, tracer: int) -> None:
+    """Kill all below ``ancestor`` that are traced by its child ``tracer``, daemons included, then the tracer."""
+    if tracer not in children(ancestor):
+        return
+    deadline = time.monotonic() + _MAX_SECONDS
+    while time.monotonic() < deadline:
+        traced = [process for process in descendants(ancestor) if _tracer(process) == tracer]
+        if not traced:
+            break
+        for process in traced:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.001)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(tracer, signal.SIGKILL)
+
+
+def _tracer(process: int) -> int:
+    """Return who traces a living process; 0 if nobody does."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/status", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file if b":" in line)
+        if fields[b"State"].strip()[:1] not in b"ZX":
+            return int(fields[b"TracerPid"])
+    return 0
+
+
 def kill_user(user: int) -> None:
     """Kill every process of a user at once, so that none can fork while others are being killed."""
     helper = os.fork()
