@@ -48,6 +48,8 @@ class Host(Protocol):
 
     no_machines: str
     """Why there can be no machines; empty if there can."""
+    pid: int
+    """Its process, as it is numbered where it runs."""
 
     def connect(self) -> socket.socket:
         """Return a new non-blocking connection, for one request or one machine. Raises HostDiedError."""
@@ -130,6 +132,7 @@ class SidecarHost:
                     ) from error
                 time.sleep(_PAUSE_SECONDS)
         self.no_machines: str = said["no_machines"]
+        self.pid: int = said["pid"]
 
     def _greet(self) -> wire.Header:
         with socket.socket(socket.AF_UNIX) as connection:

@@ -21,7 +21,6 @@ from tests.runner.sandbox.variants import (
     Loop,
     Variant,
     attackable_worker,
-    local_host,
     opened,
     processes_with,
 )
@@ -67,7 +66,7 @@ def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
             folder.chmod(0o711)
             try:
                 with opened(variant, loop, folder, concurrency=12) as sandbox:
-                    worker.facts["host"] = local_host(sandbox).pid
+                    worker.facts["host"] = sandbox.host.pid
                     results = loop.run(_run_all(sandbox, variant, worker.facts))
                     marked = processes_with(MARK)
             except UnsupportedHere as error:

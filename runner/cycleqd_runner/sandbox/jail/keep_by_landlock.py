@@ -38,6 +38,11 @@ class Landlock(Unsafe):
             signals = alone or self._abi >= landlock.SIGNALS_SINCE
             truncate = alone or self._abi >= landlock.TRUNCATE_SINCE
             self._filter = seccomp.program(signals=signals, truncate=truncate)
+            if not signals:
+                self.template = None
+                self.no_machines = (
+                    "machines need Linux 6.12, whose Landlock keeps signals inside, or a worker that is root"
+                )
             self._filter_of_machines = seccomp.program(signals=signals, truncate=truncate, machine_root=True)
         except OSError as error:
             raise MissingError(str(error)) from error

@@ -7,6 +7,7 @@ is the same as for single executions, and so are the watch, the limits and the k
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ from .payload import Code, Job, Limits, mapped_bytes
 from .providers import Unsafe
 from .watch import Stream, Watch, too_many_files
 
-_CHUNK = 1 << 16
+_MEBIBYTE = 1 << 20
 _ANSWER_SECONDS = 20.0
 """How long the keeper may take to start a command; after that code has done something to it."""
 _KILL_SECONDS = 10.0
@@ -74,7 +75,7 @@ class Machine:
     def run(self, header: wire.Header, stdin: bytes, client: socket.socket) -> bytes:
         """Run one command to its end and return the answer."""
         seconds = header["timeout_seconds"] or self.job.limits.timeout_seconds
-        job = replace(self.job, limits=replace(self.job.limits, timeout_seconds=seconds))
+        job = self._job(seconds)
         begun = time.monotonic()
         command = _Command(self, job, header["argv"])
         ended = command.run(stdin, client)
@@ -86,6 +87,15 @@ class Machine:
             "tree": [],
         }
         return wire.pack(answer, [bytes(stream.data[: stream.limit]) for stream in command.outputs])
+
+    def _job(self, seconds: float) -> Job:
+        """Return the job of the next command. Where the machine is too full already, it may still tidy up."""
+        job = replace(self.job, limits=replace(self.job.limits, timeout_seconds=seconds))
+        if job.provider.files_capped:
+            return job
+        size, entries = tree.measure(job.directory, 2 * job.entries)
+        files = max(job.limits.files_mebibytes, math.ceil(size / _MEBIBYTE))
+        return replace(job, limits=replace(job.limits, files_mebibytes=files), entries=max(job.entries, entries))
 
     def start(self, argv: list[str], descriptors: list[int]) -> bool:
         """Have the keeper start a command; False if there is none any more that could."""
@@ -133,6 +143,8 @@ class Machine:
     def kill_all(self) -> None:
         """Kill all processes of the machine, which is none any more: what is asked of it then is as if killed."""
         if self.keeper:
+            if not self.job.provider.own_pids:
+                processes.stop(processes.children(self.keeper))
             os.kill(self.keeper, signal.SIGKILL)  # no effect on one that has ended: it is not reaped yet
             os.waitpid(self.keeper, 0)
             self.keeper = 0

@@ -59,6 +59,10 @@ _UNKNOWN_TO_PROOT: dict[str, tuple[int, int]] = {
     "faccessat2": (439, 439), "fchmodat2": (452, 452), "setxattrat": (463, 463), "getxattrat": (464, 464),
     "listxattrat": (465, 465), "removexattrat": (466, 466), "file_getattr": (468, 468), "file_setattr": (469, 469),
 }  # fmt: skip
+# To whom files belong is something that only root could change. PRoot pretends, except inside user namespaces.
+_CHANGING_OWNERS: dict[str, tuple[int | None, int | None]] = {
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+}  # fmt: skip
 _SOCKET, _CLONE, _CLONE3, _SOCKETPAIR = (41, 198), (56, 220), (435, 435), (53, 199)
 _PRLIMIT, _IOCTL = (302, 261), (16, 29)
 _SETPRIORITY, _SETAFFINITY, _PERSONALITY, _FCNTL = (141, 140), (203, 122), (135, 92), (72, 25)
@@ -116,10 +120,12 @@ def program(
         raise OSError(f"seccomp: system call numbers of {machine} are not known")
     column = _COLUMN[machine]
     denied = {**_DENIED, **({} if signals else _SIGNALS), **({} if truncate else _TRUNCATE)}
+    pretended: dict[str, tuple[int | None, int | None]] = {}
     missing = {"clone3": _CLONE3}  # its flags are behind a pointer; the C library falls back to clone
     if machine_root:
         denied = {name: numbers for name, numbers in denied.items() if name not in _FOR_TRACERS}
         missing |= _UNKNOWN_TO_PROOT
+        pretended = _CHANGING_OWNERS
     parts = [
         _op(_LOAD, _DATA_ARCH),
         _op(_JUMP_EQUAL, _AUDIT_ARCH[machine], 1, 0),
@@ -132,9 +138,12 @@ def program(
         number = numbers[column]
         if number is not None:
             parts += _deny(number)
+    for call in pretended.values():
+        if (number := call[column]) is not None:
+            parts += _deny(number, 0)  # success, without having done anything
     parts += _deny(_SOCKET[column], errno.EAFNOSUPPORT)  # what programs take for a kernel without it, and go on
-    for number in (numbers[column] for numbers in missing.values()):
-        parts += _deny(number, errno.ENOSYS)
+    for unknown in missing.values():
+        parts += _deny(unknown[column], errno.ENOSYS)
     parts += _deny_if(_CLONE[column], 0, _JUMP_SET, [_CLONE_NAMESPACES])
     by_descriptor = [] if signals else [_FIOSETOWN, _SIOCSPGRP]
     parts += _deny_if(_IOCTL[column], 1, _JUMP_EQUAL, [_TIOCSTI, _TIOCLINUX, *by_descriptor])

@@ -96,7 +96,7 @@ def _greet(
     blobs: list[bytes],  # noqa: ARG001
 ) -> bytes:
     """Tell a worker that has connected what it has connected to."""
-    return wire.pack({"kind": provider.name, "no_machines": provider.no_machines})
+    return wire.pack({"kind": provider.name, "no_machines": provider.no_machines, "pid": os.getppid()})
 
 
 _SERVICES = {"execute": _run, "machine": _keep_machine, "greet": _greet}
