@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from cycleqd.errors import BadData, Unscored, UnsupportedHere
 from cycleqd_runner.sandbox import Execution, HostSandbox, HostSettings, available, open_sandbox
 from cycleqd_runner.sandbox.jail.processes import children
-from tests.runner.sandbox.variants import LIMITS, Loop, Variant, local_host, opened, processes, processes_with
+from tests.runner.sandbox.variants import LIMITS, NOBODY, Loop, Variant, local_host, opened, processes, processes_with
 
 _MARK = "27182818"
 KINDS = (Variant("namespaces", "Namespaces"), Variant("landlock", "Landlock"))
@@ -237,6 +238,23 @@ def test_available_names_every_provider() -> None:
     found = available()
     assert list(found) == ["Sidecar", "Namespaces", "Landlock", "Unsafe"]
     assert found["Unsafe"] == "available"
+
+
+def test_unsafe_root_has_no_machines(loop: Loop, tmp_path: Path) -> None:
+    """What code removes as root of a machine would be the worker's own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    with opened(Variant("", "Unsafe"), loop, tmp_path) as sandbox, pytest.raises(UnsupportedHere, match="root"):
+        sandbox.require_machines()
+
+
+def test_machines_need_signals_that_stay_inside(loop: Loop) -> None:
+    """Before Linux 6.12 and without root there are executions, but no machines."""
+    variant = Variant("", "Landlock", NOBODY if os.geteuid() == 0 else None, newest_landlock=5)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o711)
+        with opened(variant, loop, Path(name)) as sandbox, pytest.raises(UnsupportedHere, match=r"Linux 6\.12"):
+            sandbox.require_machines()
 
 
 def test_auto_is_never_unsafe(loop: Loop) -> None:

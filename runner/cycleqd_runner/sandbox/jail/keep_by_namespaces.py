@@ -13,7 +13,8 @@ from . import linux, seccomp, tree
 from .providers import DEVICES, MissingError, Setup, Unsafe
 
 _MEBIBYTE = 1 << 20
-_USER_INSIDE = 1000
+_USER_INSIDE = 65530
+"""Beyond those that useradd gives, so that no user of a machine seems to run its processes."""
 _COUNTS_PER_NAMESPACE = (5, 14)
 """First Linux that counts processes for RLIMIT_NPROC per user namespace."""
 INSIDE = "/work"

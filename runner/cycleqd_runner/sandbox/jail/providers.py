@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import linux, tree
+from . import linux, seccomp, tree
 
 if TYPE_CHECKING:
     from .machine_tree import Template
@@ -73,6 +73,9 @@ class Unsafe:
         """Make the host ready. Raises MissingError."""
         if self.setup.user is not None:
             self._become(self.setup.user)
+        if self.name == Unsafe.name and os.geteuid() == 0:
+            self.template = None
+            self.no_machines = "root of a machine would be root of the worker's files; be another user, or keep it in"
 
     def enter(self, slot: int, files_mebibytes: int, entries: int) -> str:  # noqa: ARG002 - for providers that can cap it
         """Make the fresh directory (in the supervisor) and return its path."""
@@ -92,6 +95,8 @@ class Unsafe:
     def confine(self, slot: int, directory: str, *, machine: bool = False) -> None:  # noqa: ARG002 - for providers that keep code in
         """Give up all that the code must not have (in its process, just before it starts)."""
         linux.no_new_privileges()
+        if machine:
+            seccomp.install(seccomp.for_proot())
 
     def owner(self, slot: int) -> int | None:
         """Return the user that the code of a slot runs as; None if it is the host's own."""

@@ -105,6 +105,41 @@ def _deny_if(number: int, argument: int, jump: int, values: Iterable[int]) -> li
     return [_op(_JUMP_EQUAL, number, 0, len(body)), *body]
 
 
+def _column(machine: str) -> int:
+    if machine not in _COLUMN:
+        raise OSError(f"seccomp: system call numbers of {machine} are not known")
+    return _COLUMN[machine]
+
+
+def _beginning(machine: str) -> list[bytes]:
+    """Return what looks at the architecture and loads the call's number."""
+    parts = [
+        _op(_LOAD, _DATA_ARCH),
+        _op(_JUMP_EQUAL, _AUDIT_ARCH[machine], 1, 0),
+        _op(_RETURN, _KILL),  # a 32-bit call on a 64-bit kernel has other numbers
+        _op(_LOAD, _DATA_NUMBER),
+    ]
+    if machine == "x86_64":
+        parts += [_op(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1), _op(_RETURN, _ERRNO | errno.EPERM)]
+    return parts
+
+
+def _for_proot(column: int) -> list[bytes]:
+    parts = []
+    for numbers in _UNKNOWN_TO_PROOT.values():
+        parts += _deny(numbers[column], errno.ENOSYS)
+    for call in _CHANGING_OWNERS.values():
+        if (number := call[column]) is not None:
+            parts += _deny(number, 0)  # success, without having done anything
+    return parts
+
+
+def for_proot(machine: str = linux.MACHINE) -> bytes:
+    """Return a filter that keeps nothing in, but has PRoot work: OSError for unknown architectures."""
+    column = _column(machine)
+    return b"".join([*_beginning(machine), *_for_proot(column), _op(_RETURN, _ALLOW)])
+
+
 def program(
     machine: str = linux.MACHINE, *, signals: bool = True, truncate: bool = True, machine_root: bool = False
 ) -> bytes:
@@ -116,34 +151,18 @@ def program(
         truncate: whether truncate(2) by path is allowed; False where nothing else checks its path.
         machine_root: whether PRoot runs under it.
     """
-    if machine not in _COLUMN:
-        raise OSError(f"seccomp: system call numbers of {machine} are not known")
-    column = _COLUMN[machine]
+    column = _column(machine)
     denied = {**_DENIED, **({} if signals else _SIGNALS), **({} if truncate else _TRUNCATE)}
-    pretended: dict[str, tuple[int | None, int | None]] = {}
-    missing = {"clone3": _CLONE3}  # its flags are behind a pointer; the C library falls back to clone
+    parts = _beginning(machine)
     if machine_root:
         denied = {name: numbers for name, numbers in denied.items() if name not in _FOR_TRACERS}
-        missing |= _UNKNOWN_TO_PROOT
-        pretended = _CHANGING_OWNERS
-    parts = [
-        _op(_LOAD, _DATA_ARCH),
-        _op(_JUMP_EQUAL, _AUDIT_ARCH[machine], 1, 0),
-        _op(_RETURN, _KILL),  # a 32-bit call on a 64-bit kernel has other numbers
-        _op(_LOAD, _DATA_NUMBER),
-    ]
-    if machine == "x86_64":
-        parts += [_op(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1), _op(_RETURN, _ERRNO | errno.EPERM)]
+        parts += _for_proot(column)
     for numbers in denied.values():
         number = numbers[column]
         if number is not None:
             parts += _deny(number)
-    for call in pretended.values():
-        if (number := call[column]) is not None:
-            parts += _deny(number, 0)  # success, without having done anything
     parts += _deny(_SOCKET[column], errno.EAFNOSUPPORT)  # what programs take for a kernel without it, and go on
-    for unknown in missing.values():
-        parts += _deny(unknown[column], errno.ENOSYS)
+    parts += _deny(_CLONE3[column], errno.ENOSYS)  # its flags are behind a pointer; the C library falls back to clone
     parts += _deny_if(_CLONE[column], 0, _JUMP_SET, [_CLONE_NAMESPACES])
     by_descriptor = [] if signals else [_FIOSETOWN, _SIOCSPGRP]
     parts += _deny_if(_IOCTL[column], 1, _JUMP_EQUAL, [_TIOCSTI, _TIOCLINUX, *by_descriptor])
