@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -103,3 +104,24 @@ def test_unknown_machine_is_refused() -> None:
     """Without numbers there is no filter, and without a filter no sandbox."""
     with pytest.raises(OSError, match="riscv64"):
         seccomp.program("riscv64")
+
+
+@pytest.mark.parametrize("column", [0, 1], ids=["x86_64", "aarch64"])
+@pytest.mark.parametrize("program", [seccomp.for_proot, lambda name: seccomp.program(name, machine_root=True)])
+def test_proot_sees_no_call_that_it_does_not_know(program: Callable[[str], bytes], column: int) -> None:
+    """Calls with paths that PRoot would not translate seem missing; a change of owner seems to succeed."""
+    machine = ("x86_64", "aarch64")[column]
+    for numbers in seccomp._UNKNOWN_TO_PROOT.values():
+        assert decide(program(machine), _ARCH[machine], numbers[column]) == ENOSYS
+    for owners in seccomp._CHANGING_OWNERS.values():
+        number = owners[column]
+        assert number is None or decide(program(machine), _ARCH[machine], number) == 0
+
+
+def test_machines_may_trace_and_else_nothing_more() -> None:
+    """What PRoot needs is all that a machine may do beyond other code."""
+    program = seccomp.program("x86_64", machine_root=True)
+    for name, (number, _) in seccomp._DENIED.items():
+        allowed = name in ("ptrace", "process_vm_readv", "process_vm_writev")
+        assert number is None or decide(program, _ARCH["x86_64"], number) == (ALLOW if allowed else EPERM)
+    assert decide(program, _ARCH["x86_64"], 41, (16, 3)) == NO_FAMILY
