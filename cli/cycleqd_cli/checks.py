@@ -89,10 +89,10 @@ def _storage(spec: RunSpec) -> str:
 
 
 def _sandbox(spec: RunSpec) -> str:
-    from cycleqd_runner.sandbox import available  # noqa: PLC0415 - not for --quick
+    from cycleqd_runner.sandbox import available, candidates  # noqa: PLC0415 - not for --quick
 
     found = available()
-    kinds = ("Namespaces", "Landlock") if spec.sandbox == "Auto" else (spec.sandbox,)
+    kinds = candidates(spec.sandbox)
     chosen = next((kind for kind in kinds if found[kind] == "available"), None)
     if chosen is None:
         reasons = "; ".join(f"{kind}: {found[kind]}" for kind in kinds)
