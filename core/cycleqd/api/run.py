@@ -89,8 +89,9 @@ class RunSpec(ApiModel):
     """How many workers, and what their pods look like."""
     failure_policy: FailurePolicy = FailurePolicy()
     """How much may go wrong before a child is given up, or the run."""
-    sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
-    """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
+    sandbox: Literal["Auto", "Sidecar", "Namespaces", "Landlock", "Unsafe"] = "Auto"
+    """Where model-written code runs. Sidecar: in a container beside the worker; Auto: there where the operator has an
+    image for it, else in the strongest sandbox that the machine offers; Unsafe is never chosen by itself."""
     desired_state: DesiredState = "Running"
     """Running; Paused: start nothing new; Suspended: stop workers; Finished: finalize now; Cancelled: end it."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
