@@ -90,8 +90,8 @@ class RunSpec(ApiModel):
     failure_policy: FailurePolicy = FailurePolicy()
     """How much may go wrong before a child is given up, or the run."""
     sandbox: Literal["Auto", "Sidecar", "Namespaces", "Landlock", "Unsafe"] = "Auto"
-    """Where model-written code runs. Sidecar: in a container beside the worker; Auto: there where the operator has an
-    image for it, else in the strongest sandbox that the machine offers; Unsafe is never chosen by itself."""
+    """Where model-written code runs. Auto: the pod's sidecar, or else the strongest that the machine offers, never
+    Unsafe."""
     desired_state: DesiredState = "Running"
     """Running; Paused: start nothing new; Suspended: stop workers; Finished: finalize now; Cancelled: end it."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
