@@ -18,7 +18,7 @@ from cycleqd.plan import Work
 from cycleqd_operator.pod_environment import environment, merged_environment
 from cycleqd_operator.pod_volumes import mounts_and_volumes
 from cycleqd_operator.settings import Settings
-from cycleqd_operator.sidecar import RESTRICTED
+from cycleqd_operator.sidecar import restricted
 from cycleqd_operator.sidecars import sidecars
 
 Body = dict[str, Any]
@@ -55,7 +55,7 @@ def pod_template(
         "args": arguments(spec.storage.uri, work),
         "env": merged_environment(ours, template.env),
         "resources": resources(workers),
-        "securityContext": RESTRICTED,
+        "securityContext": restricted(),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,

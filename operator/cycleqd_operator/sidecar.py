@@ -15,12 +15,14 @@ Body = dict[str, Any]
 STARTUP_SECONDS = 120
 """A sidecar that does not answer by then is killed and started again."""
 
-RESTRICTED: Body = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-"""Security context of every container of a worker's pod; the pod's own says the rest."""
+
+def restricted() -> Body:
+    """Return the security context of every container of a worker's pod; the pod's own says the rest."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def container(
         "image": image,
         "restartPolicy": "Always",
         "resources": dict(resources),
-        "securityContext": {**RESTRICTED, **({} if user is None else {"runAsUser": user})},
+        "securityContext": {**restricted(), **({} if user is None else {"runAsUser": user})},
         "volumeMounts": [{"name": volume, "mountPath": path} for path, volume in mounts.items()],
     }
     if pull_policy:
