@@ -20,6 +20,7 @@ from tests.runner.tasks.support import judge_all
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LLAMA = EXAMPLES / "llama3-agents"
+AGENTBENCH = EXAMPLES / "agentbench"
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -55,14 +56,15 @@ def models(spec: RunSpec) -> list[str]:
 @pytest.mark.parametrize("path", manifests(), ids=name)
 def test_runs_are_valid_and_of_this_version(path: Path) -> None:
     spec = load_manifest(path).spec
-    later = ["AgentBenchDB", "AgentBenchOS"] if path == LLAMA / "run.yaml" else []
+    later = ["AgentBenchDB", "AgentBenchOS"] if path == LLAMA / "run.yaml" or path.parent == AGENTBENCH else []
     said = list(refusals(spec))
     assert len(said) == len(later)
     assert all(what in sentence for what, sentence in zip(later, said, strict=True))
 
 
 def test_no_two_runs_get_in_each_others_way() -> None:
-    runs = [load_manifest(path) for path in manifests() if path.parent.name != "quickstart"]
+    elsewhere = {EXAMPLES / "agentbench" / "cluster.yaml"}  # the same run in another store
+    runs = [load_manifest(path) for path in manifests() if path.parent.name != "quickstart" and path not in elsewhere]
     assert len({run.metadata.name for run in runs}) == len(runs)
     assert len({run.spec.storage.uri for run in runs}) == len(runs)
 
@@ -102,6 +104,15 @@ def test_the_quickstart_elsewhere_is_the_quickstart(example: str) -> None:
     assert ours.search == theirs.search.model_copy(update={"children": ours.search.children})
     limits = [spec.workers.template.resources["limits"] for spec in (ours, theirs)]
     assert limits[0] == limits[1], "it takes as much memory"
+
+
+def test_agentbench_on_a_cluster_is_agentbench_on_a_laptop() -> None:
+    here, there = (load_manifest(AGENTBENCH / name).spec for name in ("run.yaml", "cluster.yaml"))
+    for ours, theirs in zip(here.tasks, there.tasks, strict=True):
+        moved = ours.model_dump_json().replace(str(AGENTBENCH / "data"), "s3://cycleqd/agentbench")
+        assert moved == theirs.model_dump_json()
+    assert (here.search, here.finalize) == (there.search, there.finalize)
+    assert set(models(there)) == set(models(load_manifest(EXAMPLES / "quickstart" / "cluster.yaml").spec))
 
 
 def test_a_run_that_waits_for_quota_has_a_job_for_each_worker() -> None:
