@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from cycleqd.identity import check_same_run, read_identity
 from cycleqd.splits import make_splits
 from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
-from cycleqd_runner.unsupported import refuse_unsupported
+from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines
 
 Mark = Literal["ok", "warning", "missing"]
 
@@ -100,6 +101,7 @@ def _sandbox(spec: RunSpec) -> str:
             f"Model-written code cannot be kept in on this machine ({reasons}): run elsewhere, or accept the risk with "
             "spec.sandbox: Unsafe."
         )
+    asyncio.run(refuse_without_machines(spec))
     if chosen == "Unsafe":
         return "Model-written code runs without a sandbox (spec.sandbox: Unsafe)."
     return f"Model-written code runs in {chosen}."

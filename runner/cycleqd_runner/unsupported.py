@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cycleqd.api import RunSpec
 from cycleqd.errors import UnsupportedHere
+from cycleqd_runner.sandbox import Sandbox, open_sandbox
 
 
 def refuse_unsupported(spec: RunSpec) -> None:
@@ -16,3 +17,27 @@ def refuse_unsupported(spec: RunSpec) -> None:
     for wish, is_made in wishes.items():
         if is_made:
             raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
+
+
+async def refuse_without_machines(spec: RunSpec) -> None:
+    """Refuse a run whose items need machines where the sandbox of its manifest has none; others are not looked at.
+
+    Raises:
+        UnsupportedHere: one sentence about what is missing.
+        Unscored: the sandbox cannot be opened just now.
+    """
+    if any(task.evaluator.needs_machines for task in spec.tasks):
+        async with open_sandbox(spec.sandbox) as sandbox:
+            require_machines(spec, sandbox)
+
+
+def require_machines(spec: RunSpec, sandbox: Sandbox) -> None:
+    """Raise UnsupportedHere if a task's items need machines and the sandbox has none."""
+    for task in spec.tasks:
+        if task.evaluator.needs_machines:
+            try:
+                sandbox.require_machines()
+            except UnsupportedHere as error:
+                raise UnsupportedHere(
+                    f"Task {task.name} ({task.evaluator.type}) needs machines, but {error}."
+                ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,9 @@ class SandboxLimits(ApiModel):
 
 class EvaluatorBase(ApiModel):
     """What all evaluators share."""
+
+    needs_machines: ClassVar[bool] = False
+    """Whether its items need a sandbox with machines, so that a run without one is refused before it starts."""
 
     max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
     """Longest answer, in tokens; the evaluator's own default if unset."""
@@ -94,6 +97,7 @@ class AgentBenchDbEvaluator(EvaluatorBase):
 class AgentBenchOsEvaluator(EvaluatorBase):
     """AgentBench's operating-system task: multi-turn bash in a fresh file system, judged by match or check scripts."""
 
+    needs_machines: ClassVar[bool] = True
     type: Literal["AgentBenchOS"]
     data: Uri
     """Items in AgentBench's JSON format."""

@@ -100,7 +100,7 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) 
         try:
             question = parse(value)
         except ValidationError as error:
-            raise BadData(f"{name}, line {number}: {_first(error)}.") from error
+            raise BadData(f"{name}, line {number}: {first_error(error)}.") from error
         if question.id in questions:
             raise BadData(f"{name}, line {number}: the id {question.id!r} was used before; ids must be unique.")
         questions[question.id] = question
@@ -114,7 +114,8 @@ def items_of(questions: Sequence[Question]) -> tuple[Item, ...]:
     return tuple(as_item(question) for question in questions)
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """Return where a value is wrong, and how, as one line for messages."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"]) or "the item"
     more = error.error_count() - 1

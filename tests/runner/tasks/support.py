@@ -46,7 +46,7 @@ class NoSandbox:
         raise AssertionError("no machine should have been needed")
 
     def require_machines(self) -> None:
-        raise AssertionError("no machine should have been needed")
+        pass
 
     async def close(self) -> None:
         pass

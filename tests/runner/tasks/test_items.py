@@ -6,7 +6,6 @@ import pytest
 
 from cycleqd.api.tasks import (
     AgentBenchDbEvaluator,
-    AgentBenchOsEvaluator,
     ContainerEvaluator,
     EvaluatorBase,
     InspectEvaluator,
@@ -68,9 +67,8 @@ def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: in
     assert not {item.id for item in items} & {item.id for item in other}
 
 
-LATER: list[AgentBenchDbEvaluator | AgentBenchOsEvaluator | LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
+LATER: list[AgentBenchDbEvaluator | LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
     AgentBenchDbEvaluator(type="AgentBenchDB", data="d"),
-    AgentBenchOsEvaluator(type="AgentBenchOS", data="d"),
     LmEvalEvaluator(type="LmEval", task="gsm8k"),
     InspectEvaluator(type="Inspect", task="t"),
     ContainerEvaluator(type="Container", image="i"),
