@@ -11,6 +11,7 @@ from typing import Literal
 
 from cycleqd import keys
 from cycleqd.api import RunSpec
+from cycleqd.api.run import Benchmark
 from cycleqd.api.tasks import Task
 from cycleqd.errors import CycleQDError, UnsupportedHere
 from cycleqd.identity import check_same_run, read_identity
@@ -50,7 +51,8 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
         spec: of the run.
         quick: leave out models and engine, so that nothing is downloaded and torch is not needed.
     """
-    yield _look("this version", lambda: _version(spec))
+    version = _look("this version", lambda: _version(spec))
+    yield version
     yield _look("storage", lambda: _storage(spec))
     yield _look("sandbox", lambda: _sandbox(spec))
     for task in spec.tasks:
@@ -60,6 +62,8 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
                 f"{task.items.search} search items crown lucky children: {ADVISED_SEARCH_ITEMS} or more are advised."
             )
             yield Finding(f"task {task.name}", "warning", advice)
+    for benchmark in spec.report.benchmarks if version.mark == "ok" else ():
+        yield _look(f"benchmark {benchmark.name}", lambda one=benchmark: _benchmark(one, spec))  # type: ignore[misc]
     if not quick:
         engine = _look("engine", lambda: _engine(spec))
         yield engine
@@ -119,6 +123,13 @@ def _items(task: Task, spec: RunSpec) -> str:
         f"{len(items)} {task.evaluator.type} items are enough for {sizes.search} search, {sizes.validation} validation "
         f"and {sizes.test} test items."
     )
+
+
+def _benchmark(benchmark: Benchmark, spec: RunSpec) -> str:
+    from cycleqd_runner.tasks.benchmark import open_benchmark  # noqa: PLC0415 - only where there are benchmarks
+
+    items = open_benchmark(benchmark, spec.search.seed).items
+    return f"{len(items)} {benchmark.evaluator.type} items, asked when the search has ended."
 
 
 def _engine(spec: RunSpec) -> str:

@@ -17,7 +17,7 @@ from cycleqd.errors import BadData, Unscored
 BROKEN = "numerically broken"
 """Reason of an item whose answer an engine called ``broken``: the model's numbers became NaN or infinite."""
 
-Split = Literal["search", "validation", "test", "reserve", "lessons"]
+Split = Literal["search", "validation", "test", "reserve", "lessons", "benchmark"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

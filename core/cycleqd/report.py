@@ -127,6 +127,19 @@ class Candidate(Record):
         return sum(self.validation.values()) / len(self.validation)
 
 
+class Retention(Record):
+    """What models kept of the base model's skills beside the tasks (the paper's Table 3)."""
+
+    benchmarks: tuple[str, ...]
+    """Names, in the manifest's order."""
+    scores: dict[str, dict[str, Interval]]
+    """Scores per model (``base``, each expert, ``merged``) and benchmark."""
+    kept: dict[str, dict[str, float | None]]
+    """Likewise as a share of the base model's score (1: as much); None where the base model scores nothing."""
+    means: dict[str, float | None]
+    """Mean of the shares per model, over the benchmarks on which the base model scores; None where there is none."""
+
+
 class Cost(Record):
     """What the run used."""
 
@@ -190,6 +203,8 @@ class Report(Record):
     """Name of the expert that was trained for each task."""
     affinity: Affinity | None = None
     """How close the experts are to each other; None: reports of older versions do not know."""
+    retention: Retention | None = None
+    """Scores on ``spec.report.benchmarks``; None: there are none."""
     candidates: tuple[Candidate, ...] = ()
     individuals: tuple[Individual, ...] = ()
     archives: tuple[ArchiveView, ...] = ()

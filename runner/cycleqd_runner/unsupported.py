@@ -10,13 +10,22 @@ from cycleqd_runner.sandbox import Sandbox, open_sandbox
 def refuse_unsupported(spec: RunSpec) -> None:
     """Refuse a manifest that asks for what this version lacks.
 
+    Evaluators of tasks are refused where tasks are opened, with the run's first evaluation; those of benchmarks would
+    be opened by finalize, when the search has been paid for.
+
     Raises:
         UnsupportedHere: one sentence about the first such wish.
     """
-    wishes = {"report.benchmarks": bool(spec.report.benchmarks)}
-    for wish, is_made in wishes.items():
-        if is_made:
-            raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
+    if not spec.report.benchmarks:
+        return
+    from cycleqd_runner.tasks.registry import FACTORIES  # noqa: PLC0415 - most runs have no benchmarks
+
+    for benchmark in spec.report.benchmarks:
+        if benchmark.evaluator.type not in FACTORIES:
+            raise UnsupportedHere(
+                f"spec.report.benchmarks has {benchmark.name} of type {benchmark.evaluator.type}, which this version "
+                f"cannot run: use one of {', '.join(sorted(FACTORIES))}, or leave it out."
+            )
 
 
 async def refuse_without_machines(spec: RunSpec) -> None:

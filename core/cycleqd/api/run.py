@@ -45,7 +45,7 @@ class Benchmark(ApiModel):
     evaluator: Evaluator
     """What asks and judges."""
     items: Annotated[int, Field(ge=1)] | None = None
-    """How many items; all if unset."""
+    """How many items, drawn once from the run's seed; all if unset."""
 
 
 class ReportSpec(ApiModel):
@@ -53,6 +53,14 @@ class ReportSpec(ApiModel):
 
     benchmarks: tuple[Benchmark, ...] = ()
     """Benchmarks that show what the merged model kept of the base model's skills."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [benchmark.name for benchmark in self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"benchmark name {twice[0]} is used twice: give each benchmark its own name")
+        return self
 
 
 class Finalize(ApiModel):

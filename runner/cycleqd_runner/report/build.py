@@ -27,6 +27,7 @@ from cycleqd.store import ObjectStore
 from cycleqd_runner.report.comparisons import differences
 from cycleqd_runner.report.costs import FinalUsage, search_cost, seconds_by_kind, total_cost
 from cycleqd_runner.report.incidents import failed_work, notes_on, versions_of
+from cycleqd_runner.report.retention import retention
 
 PROGRESS_POINTS = 200
 """Points of the progress curves: more cannot be told apart in a picture."""
@@ -90,6 +91,7 @@ def build_report(
     tested: Tested,
     usage: FinalUsage,
     affinity: Affinity | None = None,
+    benchmarked: Tested | None = None,
 ) -> Report:
     """Return the final report.
 
@@ -101,6 +103,7 @@ def build_report(
         tested: ``base``, the experts, ``average`` and ``merged``.
         usage: what finding this out has cost.
         affinity: of the experts.
+        benchmarked: ``base``, the experts and ``merged`` on ``spec.report.benchmarks``.
     """
     tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
     tasks = [task.name for task in spec.tasks]
@@ -118,6 +121,7 @@ def build_report(
         differences=differences(tables, own_experts, spec.search.seed),
         own_experts=own_experts,
         affinity=affinity,
+        retention=retention(benchmarked) if benchmarked else None,
         candidates=tuple(candidates),
         individuals=view.individuals,
         archives=view.archives,
