@@ -7,6 +7,7 @@ from typing import Any
 
 from cycleqd.api.tasks import EvaluatorBase
 from cycleqd.errors import UnsupportedHere, near_misses
+from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
@@ -19,8 +20,9 @@ FACTORIES: dict[str, Callable[[Any, bytes | None], Evaluator]] = {
     "Sql": sql_evaluator,
     "Shell": shell_evaluator,
     "PythonTests": python_tests_evaluator,
+    "AgentBenchDB": agentbench_db_evaluator,
 }
-LATER = ("AgentBenchDB", "AgentBenchOS", "LmEval", "Inspect", "Container")
+LATER = ("AgentBenchOS", "LmEval", "Inspect", "Container")
 """Types that the manifest's schema knows and this version cannot run."""
 
 
