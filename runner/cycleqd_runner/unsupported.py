@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from cycleqd.api import RunSpec
+from cycleqd.api.tasks import AgentBenchDbEvaluator
 from cycleqd.errors import UnsupportedHere
+from cycleqd_runner.tasks.agentbench_db.private_server import require_server
 
 
 def refuse_unsupported(spec: RunSpec) -> None:
-    """Refuse a manifest that asks for what this version lacks.
+    """Refuse a manifest that asks for what this version or this machine lacks.
 
     Raises:
         UnsupportedHere: one sentence about the first such wish.
@@ -16,3 +18,6 @@ def refuse_unsupported(spec: RunSpec) -> None:
     for wish, is_made in wishes.items():
         if is_made:
             raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
+    for task in spec.tasks:
+        if isinstance(task.evaluator, AgentBenchDbEvaluator) and task.evaluator.server == "MySQL":
+            require_server()

@@ -1,6 +1,7 @@
 """AgentBench's database task: ``evaluator`` plays and judges, ``items``, ``protocol`` and ``values`` know its rules.
 
-Where statements run is behind ``databases``: ``mysql`` on a server of MySQL's protocol (the paper's), ``embedded`` on SQLite.
+Where statements run is behind ``databases``: ``mysql`` is a server of MySQL's protocol, as in the paper, and
+``embedded`` is SQLite.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the evaluator sees of a database: an item's table, the model's statements, and what the table holds at the end."""
+"""What the evaluator sees of a database: an item's table, the model's statements, and what came of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from cycleqd.api.tasks import SandboxLimits
-from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.tasks.contract import Setting
 
 Cell = str | int | float | None
 Content = Counter[tuple[str | None, ...]]
@@ -44,7 +43,7 @@ class Database(Protocol):
     """One database with one item's table, for one episode."""
 
     async def execute(self, statement: str) -> Output:
-        """Run one statement of the model. Raises TemporaryError if the server failed; never because of the statement."""
+        """Run one statement of the model. Raises TemporaryError if the server itself failed."""
         ...
 
     async def content(self, most: int) -> Content | None:
@@ -59,7 +58,7 @@ class Database(Protocol):
 class Server(Protocol):
     """Where databases are."""
 
-    def database(self, table: Table, sandbox: Sandbox, limits: SandboxLimits) -> AbstractAsyncContextManager[Database]:
+    def database(self, table: Table, setting: Setting) -> AbstractAsyncContextManager[Database]:
         """Make a database that nobody else sees, and drop it afterwards. Raises TemporaryError."""
         ...
 

@@ -16,6 +16,7 @@ from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import Unscored
 from cycleqd_runner.sandbox import Execution, Sandbox
 from cycleqd_runner.tasks.agentbench_db.databases import SHOWN, Content, Output, Table, cell_text
+from cycleqd_runner.tasks.contract import Setting
 from cycleqd_runner.tasks.executable import one_line
 from cycleqd_runner.tasks.inside import program
 
@@ -24,9 +25,9 @@ class Embedded:
     """Makes databases of SQLite."""
 
     @asynccontextmanager
-    async def database(self, table: Table, sandbox: Sandbox, limits: SandboxLimits) -> AsyncIterator[_Database]:
+    async def database(self, table: Table, setting: Setting) -> AsyncIterator[_Database]:
         """Make a database; there is nothing to drop."""
-        yield _Database(table, sandbox, limits)
+        yield _Database(table, setting.sandbox, setting.limits)
 
 
 class _Database:

@@ -1,4 +1,4 @@
-"""The AgentBenchDB evaluator: plays each item as an episode of statements on its own database, and judges how it ended."""
+"""The AgentBenchDB evaluator: plays each item on a database of its own, and judges how the episode ended."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AgentBenchDb:
             return episode.verdict(_judged_by_values(episode, question))
         if not episode.wants_operation and episode.final is None:
             return episode.verdict((0.0, episode.no_answer))
-        async with self._server.database(question.table, setting.sandbox, setting.limits) as database:
+        async with self._server.database(question.table, setting) as database:
             await episode.play(database, self._spec.max_turns)
             if question.category == "SELECT" or episode.final is None:
                 return episode.verdict(_judged_by_values(episode, question))
@@ -80,7 +80,7 @@ class AgentBenchDb:
 
     async def _content_after_gold(self, question: DbItem, setting: Setting) -> Content:
         if question.id not in self._after_gold:
-            async with self._server.database(question.table, setting.sandbox, setting.limits) as database:
+            async with self._server.database(question.table, setting) as database:
                 for statement in question.label:
                     output = await database.execute(statement)
                     if output.failed:

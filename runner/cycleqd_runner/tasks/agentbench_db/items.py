@@ -27,6 +27,11 @@ class DbItem(Question):
     rows: tuple[tuple[str | int | float | None, ...], ...]
 
     @property
+    def group(self) -> str:
+        """What AgentBench tells apart in its results."""
+        return self.category
+
+    @property
     def table(self) -> Table:
         """The table as it is before the first turn."""
         return Table(self.table_name, self.columns, self.rows)

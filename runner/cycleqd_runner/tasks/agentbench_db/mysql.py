@@ -19,11 +19,10 @@ from typing import TypeVar
 import pymysql
 from pymysql.cursors import SSCursor
 
-from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import Unscored
-from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.agentbench_db.databases import SHOWN, Content, Output, Table, cell_text
 from cycleqd_runner.tasks.agentbench_db.private_server import PrivateServer
+from cycleqd_runner.tasks.contract import Setting
 
 T = TypeVar("T")
 
@@ -36,7 +35,10 @@ GRACE_SECONDS = 1.0
 SETUP_SECONDS = 60.0
 """Limit of our own statements, which lay out tables of some hundred rows."""
 
-MODE = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+MODE = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION"
+)
 """MySQL 8's default, which AgentBench runs."""
 
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX"
@@ -60,10 +62,10 @@ class MySql:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mysql")
 
     @asynccontextmanager
-    async def database(self, table: Table, sandbox: Sandbox, limits: SandboxLimits) -> AsyncIterator[_Database]:
+    async def database(self, table: Table, setting: Setting) -> AsyncIterator[_Database]:
         """Make a database that only its own account and we reach, and drop both afterwards."""
         socket = await self.run(self._server.socket)
-        database = _Database(self, socket, table, limits.timeout_seconds)
+        database = _Database(self, socket, table, setting.limits.timeout_seconds)
         try:
             await self.run(database.make)
             yield database
@@ -98,9 +100,7 @@ class _Database:
         columns = ", ".join(f"{_quoted(column)} TEXT" for column in self._table.columns)
         table = f"{self._name}.{_quoted(self._table.name)}"
         with self._connected("root", SETUP_SECONDS) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                f"CREATE DATABASE {self._name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci"
-            )
+            cursor.execute(f"CREATE DATABASE {self._name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_nopad_ci")
             cursor.execute(f"CREATE TABLE {table} ({columns})")
             places = ", ".join(["%s"] * len(self._table.columns))
             cursor.executemany(
@@ -129,6 +129,8 @@ class _Database:
             text, failed = f"[{', '.join(shown)}]", False
         except pymysql.MySQLError as error:
             text, failed = self._what_the_model_did(error), True
+        except ValueError as error:  # bytes that are no text, because the statement asked for another encoding
+            text, failed = _message(error), True
         return Output(text.replace(self._name, PUBLIC_NAME), failed)
 
     def _content(self, most: int) -> Content | None:
@@ -159,7 +161,7 @@ class _Database:
         whatever the statement did to the server's own limit, and when not all rows were wanted.
         """
         with self._connected(self._name, self._seconds) as connection:
-            number = connection.thread_id()
+            number: int = connection.thread_id()  # type: ignore[no-untyped-call] # of the stubs
             alarm = threading.Timer(self._seconds + GRACE_SECONDS, self._kill, (number,))
             alarm.daemon = True
             alarm.start()
@@ -184,7 +186,7 @@ class _Database:
 
     def _kill(self, number: int) -> None:
         with contextlib.suppress(pymysql.MySQLError), self._connected("root", SETUP_SECONDS) as connection:
-            connection.kill(number)
+            connection.kill(number)  # type: ignore[no-untyped-call] # of the stubs
 
     @contextmanager
     def _connected(self, user: str, seconds: float) -> Iterator[pymysql.Connection[pymysql.cursors.Cursor]]:
@@ -192,6 +194,7 @@ class _Database:
             unix_socket=self._socket,
             user=user,
             database=None if user == "root" else self._name,
+            ssl_disabled=True,  # on a socket of this machine; reading the certificates takes 50 ms
             charset="utf8mb4",
             autocommit=True,
             connect_timeout=30,

@@ -73,5 +73,7 @@ class PrivateServer:
         kind, _, rest = (self._keeper.stdout.readline() if self._keeper.stdout else "").strip().partition(" ")
         if kind != "ready":
             self._keeper.communicate()
-            raise Unscored(f"MariaDB did not start ({rest or 'no reason given'}): look at the machine's disk and memory.")
+            raise Unscored(
+                f"MariaDB did not start ({rest or 'no reason given'}): look at the machine's disk and memory."
+            )
         self._socket = rest

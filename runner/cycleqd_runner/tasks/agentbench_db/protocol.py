@@ -63,6 +63,7 @@ def opening(question: str, server: str, system_prompt: str | None) -> tuple[Mess
 
 def action_in(text: str) -> Action | None:
     """Return the first action of an answer, None where there is none of the two."""
+    text = text.encode("utf-8", "replace").decode()  # no halves of surrogate pairs: no server takes them
     action = _ACTION.search(text)
     if action is not None and action.group(1) == "Operation":
         statement = _STATEMENT.search(text)

@@ -1,4 +1,4 @@
-"""Whether the final answer of a question has the expected values. What a model wrote is read as data, never evaluated."""
+"""Whether the final answer of a question has the expected values. Model output is data, never evaluated."""
 
 from __future__ import annotations
 

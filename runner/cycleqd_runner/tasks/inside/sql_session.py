@@ -1,8 +1,8 @@
 """Runs an episode's statements on one SQLite table in memory, and prints what the last gave or what the table holds.
 
 Standard input: ``{"name", "columns", "rows", "statements", "shown", "most"}``. Output: ``{"text", "failed", "rows"}``:
-the first ``shown`` characters of the last statement's rows or error, and the table's first ``most`` rows (null: it cannot
-be read any more). ``sql_check.py`` lies in the working directory: what statements may do is its knowledge.
+the first ``shown`` characters of the last statement's rows or error, and the table's first ``most`` rows (null: it
+cannot be read any more). ``sql_check.py`` lies in the working directory: what statements may do is its knowledge.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sqlite3
 import sys
 
 sys.path.insert(0, ".")
-from sql_check import MAX_STEPS, MAX_VALUE_BYTES, authorize  # type: ignore[import-not-found]  # noqa: E402
+from sql_check import MAX_STEPS, MAX_VALUE_BYTES, authorize  # type: ignore[import-not-found]
 
 
 def quoted(name: str) -> str:
