@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cycleqd.api import RunSpec
-from cycleqd.api.tasks import AgentBenchDbEvaluator
+from cycleqd.api.tasks import AgentBenchDbEvaluator, Task
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.tasks.agentbench_db.private_server import require_server
 
 
 def refuse_unsupported(spec: RunSpec) -> None:
-    """Refuse a manifest that asks for what this version or this machine lacks.
+    """Refuse a manifest that asks for what this version lacks.
 
     Raises:
         UnsupportedHere: one sentence about the first such wish.
@@ -18,6 +20,14 @@ def refuse_unsupported(spec: RunSpec) -> None:
     for wish, is_made in wishes.items():
         if is_made:
             raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
-    for task in spec.tasks:
+
+
+def refuse_without_server(tasks: Iterable[Task]) -> None:
+    """Refuse tasks that need a database server where there is none and none can be started.
+
+    Raises:
+        UnsupportedHere: one sentence about what to install.
+    """
+    for task in tasks:
         if isinstance(task.evaluator, AgentBenchDbEvaluator) and task.evaluator.server == "MySQL":
             require_server()

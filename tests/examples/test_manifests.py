@@ -11,7 +11,7 @@ import yaml
 
 from cycleqd.api import KIND, RunSpec
 from cycleqd.api.search import Search
-from cycleqd.errors import UnsupportedHere
+from cycleqd.errors import BadData, UnsupportedHere
 from cycleqd.manifest import load_manifest
 from cycleqd_runner.tasks.registry import make_evaluator
 from cycleqd_runner.unsupported import refuse_unsupported
@@ -46,6 +46,8 @@ def refusals(spec: RunSpec) -> Iterator[str]:
             make_evaluator(task.evaluator.model_copy(update={"data": None}), lambda _: b"")
         except UnsupportedHere as error:
             yield str(error)
+        except BadData:  # a known evaluator without its items, which no example brings along
+            pass
 
 
 def models(spec: RunSpec) -> list[str]:
@@ -55,7 +57,7 @@ def models(spec: RunSpec) -> list[str]:
 @pytest.mark.parametrize("path", manifests(), ids=name)
 def test_runs_are_valid_and_of_this_version(path: Path) -> None:
     spec = load_manifest(path).spec
-    later = ["AgentBenchDB", "AgentBenchOS"] if path == LLAMA / "run.yaml" else []
+    later = ["AgentBenchOS"] if path == LLAMA / "run.yaml" else []
     said = list(refusals(spec))
     assert len(said) == len(later)
     assert all(what in sentence for what, sentence in zip(later, said, strict=True))

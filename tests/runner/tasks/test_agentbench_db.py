@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import md5
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from cycleqd.records import ItemOutcome
 from cycleqd_runner.chat import Answer, Message, Sampling
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.agentbench_db import AgentBenchDb, agentbench_db_evaluator
+from cycleqd_runner.tasks.agentbench_db.databases import Content
 from cycleqd_runner.tasks.agentbench_db.items import DbItem, parse_line
 from cycleqd_runner.tasks.agentbench_db.mysql import MySql
 from cycleqd_runner.tasks.agentbench_db.private_server import PROGRAMS, SOCKET_VARIABLE, PrivateServer, require_server
@@ -31,6 +33,7 @@ from cycleqd_runner.tasks.agentbench_db.values import is_right
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.items import read_lines
 from cycleqd_runner.tasks.run import evaluate
+from tests.runner.tasks.db_plays import Plays, answer, gold, operation
 from tests.runner.tasks.support import NoSandbox, in_sandbox
 
 ServerName = Literal["MySQL", "SQLite"]
@@ -60,41 +63,14 @@ FILE = line("other", ["Lyon"]) + line("ranking", ["1280.0", "none"]) + line("UPD
 FILE += line("INSERT", ["INSERT INTO `Big ``EU`` cities` VALUES ('Oslo', 'Norway', '700')"])
 
 
-class Plays:
-    """Says one answer after another, then ends the episode; remembers the last messages."""
-
-    def __init__(self, *answers: str) -> None:
-        self._answers = [*answers]
-        self.heard: Sequence[Message] = ()
-
-    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
-        self.heard = messages
-        return Answer(self._answers.pop(0) if self._answers else answer(), 5, 2, "stop")
-
-
-def operation(statement: str) -> str:
-    return f"I look first.\nAction: Operation\n```sql\n{statement}\n```\nThen I wait."
-
-
-def answer(*values: str) -> str:
-    return f"Action: Answer\nFinal Answer: {json.dumps([*values])}"
-
-
-def gold(item: DbItem) -> Plays:
-    """Return who plays an item right."""
-    if item.category == "SELECT":
-        looked = item.table_name.replace("`", "``")
-        return Plays(operation(f"SELECT * FROM `{looked}`"), answer(*item.label))
-    return Plays(*map(operation, item.label), answer("done"))
-
-
-def wrong(item: DbItem) -> Plays:
+def wrong(item: Item) -> Plays:
     """Return who does all but what is asked."""
-    table, column = (f"`{name.replace('`', '``')}`" for name in (item.table_name, item.columns[0]))
+    question = DbItem.model_validate(item.payload)
+    table, column = (f"`{name.replace('`', '``')}`" for name in (question.table_name, question.columns[0]))
     return Plays(operation(f"UPDATE {table} SET {column} = 'nobody wants this'"), answer("nobody wants this"))
 
 
-BADLY: dict[str, Callable[[DbItem], Plays]] = {
+BADLY: dict[str, Callable[[Item], Plays]] = {
     "empty": lambda _: Plays("", ""),
     "garbage": lambda _: Plays("\x00 ][ %s {} Action: Operation"),
     "wrong": wrong,
@@ -112,11 +88,11 @@ def evaluator_of(data: bytes, server: ServerName, **more: int) -> AgentBenchDb:
     return agentbench_db_evaluator(spec, data)
 
 
-def played(evaluator: AgentBenchDb, player: Callable[[DbItem], Plays], limits: SandboxLimits = LIMITS) -> list[Verdict]:
+def played(evaluator: AgentBenchDb, player: Callable[[Item], Plays], limits: SandboxLimits = LIMITS) -> list[Verdict]:
     """Judge all items at once."""
 
     async def judged(item: Item, sandbox: Sandbox) -> Verdict:
-        return await evaluator.judge(item, player(DbItem.model_validate(item.payload)), Setting(sandbox, limits))
+        return await evaluator.judge(item, player(item), Setting(sandbox, limits))
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
         return await asyncio.gather(*(judged(item, sandbox) for item in evaluator.items()))
@@ -163,6 +139,33 @@ def test_each_item_of_agentbench_is_solved_by_its_reference_and_by_nothing_else(
     assert [verdict.reason for verdict in played(evaluator, gold, limits)] == [None] * 60
     for how in ("empty", "wrong", "an answer only"):
         assert [verdict.score for verdict in played(evaluator, BADLY[how], limits)] == [0] * 60, how
+
+
+@needs_data
+@needs_mariadb
+def test_tables_end_as_agentbench_says_by_its_hash(server: PrivateServer) -> None:
+    lines = (Path(str(DATA)) / "agentbench" / "dbbench-dev.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = [one for one in lines if json.loads(one).get("answer_md5")]
+
+    async def content(question: DbItem) -> Content | None:
+        async with MySql(server).database(question.table, Setting(NoSandbox(), LIMITS)) as database:
+            assert not (await database.execute(question.label[0])).failed
+            return await database.content(1000)
+
+    async def work() -> list[Content | None]:
+        return [await content(parse_line(json.loads(one))) for one in lines]
+
+    contents = asyncio.run(work())
+    assert len(contents) == 40
+    for one, found in zip(lines, contents, strict=True):
+        assert agentbench_md5(found or Content()) in json.loads(one)["answer_md5"]
+
+
+def agentbench_md5(content: Content) -> str:
+    """Return ``md5(group_concat(rowhash))`` with ``rowhash = substring(md5(concat_ws(',', ...)), 1, 5)``."""
+    rows = [",".join(cell for cell in row if cell is not None) for row in content.elements()]
+    hashes = sorted(md5(row.encode(), usedforsecurity=False).hexdigest()[:5] for row in rows)
+    return md5(",".join(hashes).encode(), usedforsecurity=False).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["MySQL", "SQLite"])

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from cycleqd.api.tasks import (
-    AgentBenchDbEvaluator,
     AgentBenchOsEvaluator,
     ContainerEvaluator,
     EvaluatorBase,
@@ -68,8 +67,7 @@ def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: in
     assert not {item.id for item in items} & {item.id for item in other}
 
 
-LATER: list[AgentBenchDbEvaluator | AgentBenchOsEvaluator | LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
-    AgentBenchDbEvaluator(type="AgentBenchDB", data="d"),
+LATER: list[AgentBenchOsEvaluator | LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
     AgentBenchOsEvaluator(type="AgentBenchOS", data="d"),
     LmEvalEvaluator(type="LmEval", task="gsm8k"),
     InspectEvaluator(type="Inspect", task="t"),
