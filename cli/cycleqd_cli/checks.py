@@ -18,7 +18,7 @@ from cycleqd.identity import check_same_run, read_identity
 from cycleqd.splits import make_splits
 from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
-from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines
+from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines, refuse_without_server
 
 Mark = Literal["ok", "warning", "missing"]
 
@@ -115,6 +115,7 @@ def _items(task: Task, spec: RunSpec) -> str:
     from cycleqd_runner.local_copies import read_data  # noqa: PLC0415 - not for --quick
     from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
+    refuse_without_server([task])
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
     make_splits(task.name, seen, unseen, either, task.items, spec.search.seed)

@@ -34,6 +34,8 @@ class ItemOutcome(Record):
     """The item's id within its task."""
     score: Score | None
     """In [0, 1]; None: could not be scored."""
+    group: str = ""
+    """The kind of item, where its task tells them apart: ``SELECT``, ``INSERT`` or ``UPDATE`` of AgentBenchDB."""
     reason: str | None = None
     """Why there is no score, or what the judge objected to; one line."""
     prompt_sha256: str = ""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cycleqd.api import RunSpec
+from cycleqd.api.tasks import AgentBenchDbEvaluator, Task
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
+from cycleqd_runner.tasks.agentbench_db.private_server import require_server
 
 
 def refuse_unsupported(spec: RunSpec) -> None:
@@ -50,3 +54,14 @@ def require_machines(spec: RunSpec, sandbox: Sandbox) -> None:
                 raise UnsupportedHere(
                     f"Task {task.name} ({task.evaluator.type}) needs machines, but {error}."
                 ) from error
+
+
+def refuse_without_server(tasks: Iterable[Task]) -> None:
+    """Refuse tasks that need a database server where there is none and none can be started.
+
+    Raises:
+        UnsupportedHere: one sentence about what to install.
+    """
+    for task in tasks:
+        if isinstance(task.evaluator, AgentBenchDbEvaluator) and task.evaluator.server == "MySQL":
+            require_server()

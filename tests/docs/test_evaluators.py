@@ -9,19 +9,19 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from cycleqd.api.tasks import AgentBenchOsEvaluator, EvaluatorBase, Task
+from cycleqd.api.tasks import AgentBenchDbEvaluator, AgentBenchOsEvaluator, EvaluatorBase, Task
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Setting, Verdict
 from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
 from cycleqd_runner.tasks.registry import FACTORIES, LATER, make_evaluator
 from cycleqd_runner.tasks.run import evaluate
 from tests.docs.pages import ROOT, samples, spoken
-from tests.runner.tasks.os_problems import gold
+from tests.runner.tasks import db_plays, os_problems
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, in_sandbox, judge_all
 
 PAGE = ROOT / "docs" / "evaluators.md"
 KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
-EPISODES = ("AgentBenchOS",)
+EPISODES = ("AgentBenchDB", "AgentBenchOS")
 """Whose items are of a benchmark's own form and are played in several turns."""
 
 
@@ -80,6 +80,17 @@ def test_nobody_is_without_a_test_of_its_items() -> None:
     assert {*KINDS, *EPISODES} == {*FACTORIES}
 
 
+def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:
+    texts = [sample.text for sample in samples(PAGE, "json") if sample.section == "AgentBenchDB"]
+    block = AgentBenchDbEvaluator(type="AgentBenchDB", data=PAGE.as_uri(), server="SQLite")
+    evaluator = make_evaluator(block, lambda _: "".join(texts).encode())
+
+    async def work(sandbox: Sandbox) -> list[Verdict]:
+        return [await evaluator.judge(item, db_plays.gold(item), Setting(sandbox, LIMITS)) for item in evaluator.items()]
+
+    assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]
+
+
 def test_the_agentbench_os_items_are_solved_by_their_examples() -> None:
     texts = [sample.text for sample in samples(PAGE, "json") if sample.section == "AgentBenchOS"]
     block = AgentBenchOsEvaluator(type="AgentBenchOS", data=PAGE.as_uri())
@@ -87,6 +98,6 @@ def test_the_agentbench_os_items_are_solved_by_their_examples() -> None:
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
         sandbox.require_machines()
-        return [await evaluator.judge(item, gold(item), Setting(sandbox, LIMITS)) for item in evaluator.items()]
+        return [await evaluator.judge(item, os_problems.gold(item), Setting(sandbox, LIMITS)) for item in evaluator.items()]
 
     assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]

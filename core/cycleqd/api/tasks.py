@@ -52,6 +52,11 @@ class EvaluatorBase(ApiModel):
     system_prompt: str | None = Field(default=None, max_length=8192)
     """Replaces the evaluator's system prompt; an empty string sends none."""
 
+    @property
+    def remark(self) -> str | None:
+        """What every report must say about these scores; None: nothing."""
+        return None
+
 
 class ProceduralEvaluator(EvaluatorBase):
     """An evaluator that generates its items when no data is given."""
@@ -92,6 +97,13 @@ class AgentBenchDbEvaluator(EvaluatorBase):
     """MySQL is the paper's protocol; SQLite is embedded and marked in every report as not the paper's protocol."""
     max_turns: Annotated[int, Field(ge=1, le=50)] = 5
     """Operations an episode may take."""
+
+    @property
+    def remark(self) -> str | None:
+        """Say so where the database is not the paper's."""
+        if self.server == "MySQL":
+            return None
+        return "AgentBenchDB ran on SQLite, which is not the paper's protocol (a MySQL server): compare with care."
 
 
 class AgentBenchOsEvaluator(EvaluatorBase):

@@ -21,11 +21,12 @@ from cycleqd.identity import RunIdentity
 from cycleqd.kept import kept_notes
 from cycleqd.log import ResultLog
 from cycleqd.records import Result, TaskEvaluation, read_result
-from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report
+from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report, remarks
 from cycleqd.statistics import grouped_interval, mean_interval
 from cycleqd.store import ObjectStore
 from cycleqd_runner.report.comparisons import differences
 from cycleqd_runner.report.costs import FinalUsage, search_cost, seconds_by_kind, total_cost
+from cycleqd_runner.report.groups import by_group
 from cycleqd_runner.report.incidents import failed_work, notes_on, versions_of
 from cycleqd_runner.report.retention import retention
 
@@ -79,7 +80,7 @@ def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> 
         quarantined=tuple(sorted(log.quarantined)),
         failures=failed_work(store),
         versions=versions_of(results),
-        notes=(*kept_notes(store, spec), *notes_on(results, list(log.damaged.values()))),
+        notes=(*remarks(spec), *kept_notes(store, spec), *notes_on(results, list(log.damaged.values()))),
     )
 
 
@@ -118,6 +119,7 @@ def build_report(
             for name, own in tables.items()
         },
         means={name: Interval.of(grouped_interval(own)) for name, own in tables.items()},
+        groups=by_group(tasks, tested),
         differences=differences(tables, own_experts, spec.search.seed),
         own_experts=own_experts,
         affinity=affinity,

@@ -26,6 +26,11 @@ class Question(BaseModel):
     pool: Pool = "any"
     """``unseen`` items go to the test split only, ``seen`` ones to the other two, ``any`` anywhere."""
 
+    @property
+    def group(self) -> str:
+        """The kind of item, whose score the report tells apart; empty: there are no kinds."""
+        return ""
+
 
 class SqlItem(Question):
     """A question about a small database. The model sees the prompt only, never the rows."""
@@ -69,7 +74,7 @@ Q = TypeVar("Q", bound=Question)
 
 def as_item(question: Question) -> Item:
     """Return the contract's item for a question."""
-    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"))
+    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"), group=question.group)
 
 
 def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) -> list[Q]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cycleqd.api.tasks import EvaluatorBase
 from cycleqd.errors import UnsupportedHere, near_misses
+from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
 from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
@@ -34,9 +35,10 @@ FACTORIES: dict[str, Factory] = {
     "Sql": _with_data(sql_evaluator),
     "Shell": _with_data(shell_evaluator),
     "PythonTests": _with_data(python_tests_evaluator),
+    "AgentBenchDB": _with_data(agentbench_db_evaluator),
     "AgentBenchOS": agentbench_os_evaluator,
 }
-LATER = ("AgentBenchDB", "LmEval", "Inspect", "Container")
+LATER = ("LmEval", "Inspect", "Container")
 """Types that the manifest's schema knows and this version cannot run."""
 
 
