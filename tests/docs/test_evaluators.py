@@ -86,7 +86,8 @@ def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:
     evaluator = make_evaluator(block, lambda _: "".join(texts).encode())
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
-        return [await evaluator.judge(item, db_plays.gold(item), Setting(sandbox, LIMITS)) for item in evaluator.items()]
+        setting = Setting(sandbox, LIMITS)
+        return [await evaluator.judge(item, db_plays.gold(item), setting) for item in evaluator.items()]
 
     assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]
 
@@ -98,6 +99,7 @@ def test_the_agentbench_os_items_are_solved_by_their_examples() -> None:
 
     async def work(sandbox: Sandbox) -> list[Verdict]:
         sandbox.require_machines()
-        return [await evaluator.judge(item, os_problems.gold(item), Setting(sandbox, LIMITS)) for item in evaluator.items()]
+        setting = Setting(sandbox, LIMITS)
+        return [await evaluator.judge(item, os_problems.gold(item), setting) for item in evaluator.items()]
 
     assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]

@@ -57,11 +57,7 @@ def models(spec: RunSpec) -> list[str]:
 
 @pytest.mark.parametrize("path", manifests(), ids=name)
 def test_runs_are_valid_and_of_this_version(path: Path) -> None:
-    spec = load_manifest(path).spec
-    later: list[str] = []
-    said = list(refusals(spec))
-    assert len(said) == len(later)
-    assert all(what in sentence for what, sentence in zip(later, said, strict=True))
+    assert list(refusals(load_manifest(path).spec)) == []
 
 
 def test_no_two_runs_get_in_each_others_way() -> None:
