@@ -401,7 +401,7 @@ def test_hostile_answers_harm_nothing_and_leave_nothing(tmp_path: Path) -> None:
         host, folder = sandbox.host.pid, sandbox.host.folder
 
         def state() -> tuple[int, list[str]]:
-            return sandbox.host.pid, sorted(str(path) for path in folder.rglob("*"))  # type: ignore[union-attr]
+            return sandbox.host.pid, sorted(str(path) for path in folder.rglob("*"))
 
         before = state()
         limits = SandboxLimits(timeout_seconds=2)
