@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def split(requests: Sequence[Request], max_tokens: int) -> list[list[int]]:
     return [sorted(batch, key=lambda i: requests[i].order) for batch in batches]
 
 
-class Arrivals:
+class Arrivals(ABC):
     """Requests that have come and were not taken yet. What is done with them is the subclass' business.
 
     Attributes:
@@ -109,9 +110,9 @@ class Arrivals:
             self._drain_task = asyncio.create_task(self._drain())
         return await future
 
+    @abstractmethod
     async def _drain(self) -> None:
         """Take everything that waits, when the event loop has come to rest."""
-        raise NotImplementedError
 
 
 class Batcher(Arrivals):
