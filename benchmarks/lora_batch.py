@@ -1,8 +1,8 @@
 """Eight LoRA children evaluated together in one batch of vLLM against one after another.
 
 Run ``python -m benchmarks.lora_batch``. Both take turns in one engine, on the quickstart's model and experts; the
-children and so their answers are the same. Together pays where answers are generated: a step reads the weights once for
-all children. The quickstart's questions are much longer than their answers, and reading them costs the same either way.
+children and so their answers are the same. Together pays where a step has few tokens, because it reads the weights once
+for all children: with few questions a child, as when a race begins, or with long answers. Both are measured.
 """
 
 from __future__ import annotations
