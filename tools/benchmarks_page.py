@@ -64,8 +64,8 @@ AIMS = (
         "8 LoRA children together / one after another, tokens per second",
         ">= 1.5",
         "lora_batch",
-        obstacle="Together saves reading the weights for each child, which is what a step of few tokens costs; a child's "
-        "questions may be many tokens at once.",
+        obstacle="Together saves reading the weights for each child, which is what a step of few tokens costs; a "
+        "child's questions may be many tokens at once.",
     ),
     Aim(
         "uploading 1 GB to S3, boto3 defaults' time / ours",
