@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ from benchmarks import __main__ as everything
 from benchmarks import report
 from benchmarks.__main__ import Outcome, run, scripts, summary
 from benchmarks.report import ABSENT, Figure, absent, at_least, at_most, publish
+
+HANGS = """
+import pathlib, subprocess
+started = subprocess.Popen(["sleep", "60"])
+pathlib.Path("started").write_text(str(started.pid))
+started.wait()
+"""
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,20 @@ def test_a_script_that_fails_says_why() -> None:
     outcome = run("no_such_script")
     assert outcome.verdicts == ["FAILED"]
     assert "No module named benchmarks.no_such_script" in outcome.why
+
+
+@pytest.mark.timeout(30)
+def test_a_script_that_hangs_ends_with_all_that_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "hangs.py").write_text(HANGS, encoding="utf-8")
+    monkeypatch.setattr(everything, "FOLDER", tmp_path / "benchmarks")
+    monkeypatch.setattr(everything, "PATIENCE_SECONDS", 3)
+    assert run("hangs").verdicts == ["FAILED"]
+    process = Path("/proc", (tmp_path / "started").read_text(encoding="utf-8"))
+    until = time.monotonic() + 10
+    while process.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not process.exists()
 
 
 @pytest.mark.parametrize(
