@@ -31,7 +31,7 @@ images: ## build the images of operator, runner and quickstart (IMAGES="--flavou
 	tools/build-images $(IMAGES)
 
 e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* and the images in CYCLEQD_*_IMAGE
-	@for name in KUBECONFIG AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY CYCLEQD_OPERATOR_IMAGE CYCLEQD_RUNNER_IMAGE; do \
+	@for name in KUBECONFIG AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY CYCLEQD_OPERATOR_IMAGE CYCLEQD_RUNNER_IMAGE CYCLEQD_SANDBOX_IMAGE; do \
 	  [ -n "$${!name}" ] || { echo "make e2e needs $$name: nothing was tested (docs/operations.md)." >&2; exit 2; }; \
 	done
 	$(BIN)/python examples/quickstart/prepare_base.py

@@ -69,12 +69,13 @@ RUN /tools/bin/python -m hatchling build -t wheel -d /wheel \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --prefix /opt/package --no-deps /wheel/*.whl
 
 FROM ${BASE} AS system-cpu
-# A base without Debian's packages has to bring tini, and libnuma for vLLM's kernels for CPUs. The sandbox looks for
-# programs in /usr/bin and /bin, where images of Python have none. They also come without the library's byte code, and a
-# read-only root never gets it: compiled here once, not at every start.
+# A base without Debian's packages has to bring tini, PRoot for root-like machines in a sandbox inside the worker, and
+# libnuma for vLLM's kernels for CPUs. The sandbox looks for programs in /usr/bin and /bin, where images of Python have
+# none. They also come without the library's byte code, and a read-only root never gets it: compiled here once, not at
+# every start.
 ARG VLLM=
 RUN set -- ${VLLM:+libnuma1} \
-    && if ! command -v tini >/dev/null; then set -- tini "$@"; fi \
+    && for needed in proot tini; do if ! command -v $needed >/dev/null; then set -- $needed "$@"; fi; done \
     && if [ $# -gt 0 ]; then \
         apt-get update && apt-get install --yes --no-install-recommends "$@" && rm -rf /var/lib/apt/lists/* /var/cache/apt; \
     fi \

@@ -78,6 +78,11 @@ def final_evaluation(genome_sha256: str, split: str) -> str:
     return f"final/evaluations/{split}/{genome_sha256[:32]}.json"
 
 
+def benchmark(genome_sha256: str, benchmark_sha256: str) -> str:
+    """Return the key of what finalize found out about one genome on one benchmark."""
+    return f"final/benchmarks/{benchmark_sha256[:16]}/{genome_sha256[:32]}.json"
+
+
 def polished(genome_sha256: str, steps: int) -> str:
     """Return the key of what so many steps of guidance made of a candidate's genome."""
     return f"final/polished/{genome_sha256[:32]}-{steps}.safetensors"

@@ -17,7 +17,7 @@ from cycleqd.errors import BadData, Unscored
 BROKEN = "numerically broken"
 """Reason of an item whose answer an engine called ``broken``: the model's numbers became NaN or infinite."""
 
-Split = Literal["search", "validation", "test", "reserve", "lessons"]
+Split = Literal["search", "validation", "test", "reserve", "lessons", "benchmark"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -34,6 +34,8 @@ class ItemOutcome(Record):
     """The item's id within its task."""
     score: Score | None
     """In [0, 1]; None: could not be scored."""
+    group: str = ""
+    """The kind of item, where its task tells them apart: ``SELECT``, ``INSERT`` or ``UPDATE`` of AgentBenchDB."""
     reason: str | None = None
     """Why there is no score, or what the judge objected to; one line."""
     prompt_sha256: str = ""

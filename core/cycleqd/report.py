@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cycleqd import keys
 from cycleqd.affinity import Affinity
+from cycleqd.api import RunSpec
 from cycleqd.errors import MissingObject
 from cycleqd.records import Guidance, Record, Stop
 from cycleqd.statistics import Estimate
@@ -15,6 +16,10 @@ from cycleqd.store import ObjectStore
 
 OWN_EXPERTS = "each task's own expert"
 """What a merged model would ideally be: on each task, the expert that was trained for it."""
+
+
+MACRO = "macro"
+"""Beside the kinds of a task's items: their plain mean, where the task's own score is the mean over all items."""
 
 
 class Interval(Record):
@@ -127,6 +132,19 @@ class Candidate(Record):
         return sum(self.validation.values()) / len(self.validation)
 
 
+class Retention(Record):
+    """What models kept of the base model's skills beside the tasks (the paper's Table 3)."""
+
+    benchmarks: tuple[str, ...]
+    """Names, in the manifest's order."""
+    scores: dict[str, dict[str, Interval]]
+    """Scores per model (``base``, each expert, ``merged``) and benchmark."""
+    kept: dict[str, dict[str, float | None]]
+    """Likewise as a share of the base model's score (1: as much); None where the base model scores nothing."""
+    means: dict[str, float | None]
+    """Mean of the shares per model, over the benchmarks on which the base model scores; None where there is none."""
+
+
 class Cost(Record):
     """What the run used."""
 
@@ -184,12 +202,17 @@ class Report(Record):
     """Test scores per model (``base``, each expert, ``average``, ``merged``) and task."""
     means: dict[str, Interval]
     """Test scores per model, mean over the tasks."""
+    groups: dict[str, dict[str, dict[str, Interval]]] = Field(default_factory=dict)
+    """Test scores per task, model and kind of item, and :data:`MACRO`, the mean over the kinds; tasks without kinds are
+    left out."""
     differences: tuple[Difference, ...] = ()
     """The merged model against the best expert, the plain average of the experts, and :data:`OWN_EXPERTS`."""
     own_experts: dict[str, str] = Field(default_factory=dict)
     """Name of the expert that was trained for each task."""
     affinity: Affinity | None = None
     """How close the experts are to each other; None: reports of older versions do not know."""
+    retention: Retention | None = None
+    """Scores on ``spec.report.benchmarks``; None: there are none."""
     candidates: tuple[Candidate, ...] = ()
     individuals: tuple[Individual, ...] = ()
     archives: tuple[ArchiveView, ...] = ()
@@ -220,6 +243,12 @@ class Report(Record):
     def chosen(self) -> Candidate | None:
         """The candidate that became the merged model."""
         return next((candidate for candidate in self.candidates if candidate.chosen), None)
+
+
+def remarks(spec: RunSpec) -> tuple[str, ...]:
+    """Return what all who show a run's scores must say about them: a sentence per task that has one."""
+    said = ((task.name, task.evaluator.remark) for task in spec.tasks)
+    return tuple(f"Task {name}: {remark}" for name, remark in said if remark)
 
 
 def is_finalized(store: ObjectStore, done: frozenset[int]) -> bool:

@@ -28,7 +28,7 @@ from cycleqd.report import is_finalized
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
-from cycleqd_runner.unsupported import refuse_unsupported
+from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines, refuse_without_server
 
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
@@ -134,6 +134,8 @@ class LocalRun:
             CycleQDError: a worker met something that trying again does not help.
         """
         refuse_unsupported(self.run.spec)
+        await refuse_without_machines(self.run.spec)
+        refuse_without_server(self.run.spec.tasks)
         probe(self.store)
         claim(self.store, self.run)
         deadline = self.run.spec.active_deadline_seconds

@@ -34,6 +34,7 @@ from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.local_copies import model_folder, store_folder
 from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
+from cycleqd_runner.tasks.benchmark import OpenBenchmark, open_benchmark
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
 from cycleqd_runner.unsupported import refuse_unsupported
 
@@ -120,6 +121,11 @@ class Session:
     def tasks(self) -> tuple[RunTask, ...]:
         """The tasks with their items, as the run's first worker drew them. Raises what :func:`open_tasks` raises."""
         return open_tasks(self.store, self.spec)
+
+    @cached_property
+    def benchmarks(self) -> tuple[OpenBenchmark, ...]:
+        """The report's benchmarks with their items. Raises what :func:`open_benchmark` raises."""
+        return tuple(open_benchmark(one, self.spec.search.seed) for one in self.spec.report.benchmarks)
 
     @cached_property
     def sources(self) -> Sources:

@@ -42,8 +42,14 @@ def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
         pytest.param(["storage", "uri"], "tiny.yaml", "is a file, not a folder", id="storage in a file"),
         pytest.param(
             ["report"],
-            {"benchmarks": [{"name": "sql", "evaluator": {"type": "Sql"}}]},
-            "not part of this version",
+            {"benchmarks": [{"name": "old-sql", "evaluator": {"type": "Sql"}, "items": 9999}]},
+            "benchmark old-sql",
+            id="too few items of a benchmark",
+        ),
+        pytest.param(
+            ["report"],
+            {"benchmarks": [{"name": "judge", "evaluator": {"type": "Container", "image": "judge:1"}}]},
+            "which this version cannot run",
             id="what is not there yet",
         ),
     ],

@@ -9,19 +9,23 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from cycleqd.api.tasks import EvaluatorBase, Task
-from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd.api.tasks import AgentBenchDbEvaluator, AgentBenchOsEvaluator, EvaluatorBase, Task
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.tasks.contract import Evaluator, Setting, Verdict
 from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
 from cycleqd_runner.tasks.registry import FACTORIES, LATER, make_evaluator
 from cycleqd_runner.tasks.run import evaluate
 from tests.docs.pages import ROOT, samples, spoken
-from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all
+from tests.runner.tasks import db_plays, os_problems
+from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, in_sandbox, judge_all
 
 PAGE = ROOT / "docs" / "evaluators.md"
 KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
+EPISODES = ("AgentBenchDB", "AgentBenchOS")
+"""Whose items are of a benchmark's own form and are played in several turns."""
 
 
-@pytest.mark.parametrize("kind", FACTORIES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_gold_answers_of_the_items_score_1(kind: str) -> None:
     lines = "".join(sample.text for sample in samples(PAGE, "json") if sample.section == kind)
     annotation: Any = Task.model_fields["evaluator"].annotation
@@ -33,7 +37,7 @@ def test_the_gold_answers_of_the_items_score_1(kind: str) -> None:
     assert [verdict.reason for verdict in verdicts] == [None] * len(items)
 
 
-@pytest.mark.parametrize("kind", FACTORIES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_field_of_an_item_is_described(kind: str) -> None:
     said = {*spoken(PAGE, kind), *spoken(PAGE, "Where items come from")}
     assert set(KINDS[kind].model_fields) <= said
@@ -70,3 +74,32 @@ def test_the_evaluator_to_learn_from_works() -> None:
         evaluator, items[:1], Scripted("20", "broken"), NoSandbox(), LIMITS, repeats=1, split="search", task_name="sums"
     )
     assert asyncio.run(broken)[0].outcomes[0].score is None
+
+
+def test_nobody_is_without_a_test_of_its_items() -> None:
+    assert {*KINDS, *EPISODES} == {*FACTORIES}
+
+
+def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:
+    texts = [sample.text for sample in samples(PAGE, "json") if sample.section == "AgentBenchDB"]
+    block = AgentBenchDbEvaluator(type="AgentBenchDB", data=PAGE.as_uri(), server="SQLite")
+    evaluator = make_evaluator(block, lambda _: "".join(texts).encode())
+
+    async def work(sandbox: Sandbox) -> list[Verdict]:
+        setting = Setting(sandbox, LIMITS)
+        return [await evaluator.judge(item, db_plays.gold(item), setting) for item in evaluator.items()]
+
+    assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]
+
+
+def test_the_agentbench_os_items_are_solved_by_their_examples() -> None:
+    texts = [sample.text for sample in samples(PAGE, "json") if sample.section == "AgentBenchOS"]
+    block = AgentBenchOsEvaluator(type="AgentBenchOS", data=PAGE.as_uri())
+    evaluator = make_evaluator(block, lambda _: "".join(texts).encode())
+
+    async def work(sandbox: Sandbox) -> list[Verdict]:
+        sandbox.require_machines()
+        setting = Setting(sandbox, LIMITS)
+        return [await evaluator.judge(item, os_problems.gold(item), setting) for item in evaluator.items()]
+
+    assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]

@@ -17,7 +17,8 @@ Edits = dict[str, Any]
 REMOVED = object()
 """As a value of an edit: the field is taken out."""
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "examples" / "quickstart"
 
 CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "6"))
 ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "6"))

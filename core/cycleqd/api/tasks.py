@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -44,10 +44,18 @@ class SandboxLimits(ApiModel):
 class EvaluatorBase(ApiModel):
     """What all evaluators share."""
 
+    needs_machines: ClassVar[bool] = False
+    """Whether its items need a sandbox with machines, so that a run without one is refused before it starts."""
+
     max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
     """Longest answer, in tokens; the evaluator's own default if unset."""
     system_prompt: str | None = Field(default=None, max_length=8192)
     """Replaces the evaluator's system prompt; an empty string sends none."""
+
+    @property
+    def remark(self) -> str | None:
+        """What every report must say about these scores; None: nothing."""
+        return None
 
 
 class ProceduralEvaluator(EvaluatorBase):
@@ -90,10 +98,18 @@ class AgentBenchDbEvaluator(EvaluatorBase):
     max_turns: Annotated[int, Field(ge=1, le=50)] = 5
     """Operations an episode may take."""
 
+    @property
+    def remark(self) -> str | None:
+        """Say so where the database is not the paper's."""
+        if self.server == "MySQL":
+            return None
+        return "AgentBenchDB ran on SQLite, which is not the paper's protocol (a MySQL server): compare with care."
+
 
 class AgentBenchOsEvaluator(EvaluatorBase):
     """AgentBench's operating-system task: multi-turn bash in a fresh file system, judged by match or check scripts."""
 
+    needs_machines: ClassVar[bool] = True
     type: Literal["AgentBenchOS"]
     data: Uri
     """Items in AgentBench's JSON format."""

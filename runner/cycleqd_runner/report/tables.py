@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +26,21 @@ def score_table(report: Report) -> Table:
             table.add_section()
         cells = [interval_text(own[task]) for task in report.tasks] + [interval_text(report.means[name])]
         table.add_row(Text(name), *map(Text, cells), style="bold" if is_merged else "")
+    return table
+
+
+def group_tables(report: Report) -> tuple[Table, ...]:
+    """Return a table per task that tells kinds of items apart: the models' test scores by kind, and the kinds' mean."""
+    return tuple(_group_table(task, models) for task, models in report.groups.items())
+
+
+def _group_table(task: str, models: Mapping[str, Mapping[str, Interval]]) -> Table:
+    table = Table(title=Text(f"{task} by kind of item", style="table.title"), title_justify="left")
+    table.add_column("model")
+    for kind in next(iter(models.values())):
+        table.add_column(Text(kind), justify="right")
+    for name, own in models.items():
+        table.add_row(Text(name), *(Text(interval_text(one)) for one in own.values()))
     return table
 
 

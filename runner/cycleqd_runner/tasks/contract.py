@@ -22,11 +22,13 @@ class Item:
         pool: ``unseen`` items go to the test split only, ``seen`` ones to search and validation only (procedural
             items, whose test split comes from schemas that no expert was trained on); ``any`` may go anywhere.
         payload: what the evaluator needs to ask and to judge; JSON-able.
+        group: the kind of item, whose score the report tells apart; empty: its task has none.
     """
 
     id: str
     pool: Pool
     payload: dict[str, object] = field(hash=False)
+    group: str = ""
 
 
 @dataclass(frozen=True)

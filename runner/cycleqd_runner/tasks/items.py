@@ -26,6 +26,11 @@ class Question(BaseModel):
     pool: Pool = "any"
     """``unseen`` items go to the test split only, ``seen`` ones to the other two, ``any`` anywhere."""
 
+    @property
+    def group(self) -> str:
+        """The kind of item, whose score the report tells apart; empty: there are no kinds."""
+        return ""
+
 
 class SqlItem(Question):
     """A question about a small database. The model sees the prompt only, never the rows."""
@@ -69,7 +74,7 @@ Q = TypeVar("Q", bound=Question)
 
 def as_item(question: Question) -> Item:
     """Return the contract's item for a question."""
-    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"))
+    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"), group=question.group)
 
 
 def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) -> list[Q]:
@@ -100,7 +105,7 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) 
         try:
             question = parse(value)
         except ValidationError as error:
-            raise BadData(f"{name}, line {number}: {_first(error)}.") from error
+            raise BadData(f"{name}, line {number}: {first_error(error)}.") from error
         if question.id in questions:
             raise BadData(f"{name}, line {number}: the id {question.id!r} was used before; ids must be unique.")
         questions[question.id] = question
@@ -114,7 +119,8 @@ def items_of(questions: Sequence[Question]) -> tuple[Item, ...]:
     return tuple(as_item(question) for question in questions)
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """Return where a value is wrong, and how, as one line for messages."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"]) or "the item"
     more = error.error_count() - 1

@@ -7,6 +7,8 @@ from typing import Any
 
 from cycleqd.api.tasks import EvaluatorBase
 from cycleqd.errors import UnsupportedHere, near_misses
+from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
+from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
@@ -15,12 +17,28 @@ from cycleqd_runner.tasks.sql import sql_evaluator
 Fetch = Callable[[str], bytes]
 """Returns the content behind a ``data`` URI."""
 
-FACTORIES: dict[str, Callable[[Any, bytes | None], Evaluator]] = {
-    "Sql": sql_evaluator,
-    "Shell": shell_evaluator,
-    "PythonTests": python_tests_evaluator,
+Factory = Callable[[Any, Fetch], Evaluator]
+"""Makes an evaluator of its block, and of what it reads with the other."""
+
+
+def _with_data(make: Callable[[Any, bytes | None], Evaluator]) -> Factory:
+    """Return the factory of an evaluator that reads nothing but its ``data``."""
+
+    def factory(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
+        data = getattr(spec, "data", None)
+        return make(spec, None if data is None else fetch(data))
+
+    return factory
+
+
+FACTORIES: dict[str, Factory] = {
+    "Sql": _with_data(sql_evaluator),
+    "Shell": _with_data(shell_evaluator),
+    "PythonTests": _with_data(python_tests_evaluator),
+    "AgentBenchDB": _with_data(agentbench_db_evaluator),
+    "AgentBenchOS": agentbench_os_evaluator,
 }
-LATER = ("AgentBenchDB", "AgentBenchOS", "LmEval", "Inspect", "Container")
+LATER = ("LmEval", "Inspect", "Container")
 """Types that the manifest's schema knows and this version cannot run."""
 
 
@@ -29,7 +47,7 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
 
     Args:
         spec: the validated block.
-        fetch: reads its ``data``.
+        fetch: reads its ``data`` and other files that it names.
 
     Raises:
         UnsupportedHere: this version has no evaluator of that type.
@@ -42,5 +60,4 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
         raise UnsupportedHere(
             f"This version cannot run evaluators of type {kind}{hint}: use one of {', '.join(sorted(FACTORIES))}."
         )
-    data = getattr(spec, "data", None)
-    return factory(spec, None if data is None else fetch(data))
+    return factory(spec, fetch)

@@ -119,10 +119,12 @@ async def _ask(item: Item, judge: Callable[[], Awaitable[Verdict]], task_name: s
         )(judge)
     except TemporaryError as error:
         reason = one_line(f"not scored after {TRIES} tries: {error}")
-        return Asked(ItemOutcome(item=item.id, score=None, reason=reason, seconds=time.monotonic() - started), None)
+        seconds = time.monotonic() - started
+        return Asked(ItemOutcome(item=item.id, score=None, group=item.group, reason=reason, seconds=seconds), None)
     outcome = ItemOutcome(
         item=item.id,
         score=verdict.score,
+        group=item.group,
         reason=verdict.reason,
         prompt_sha256=prompt_sha256(verdict.messages),
         prompt_tokens=verdict.prompt_tokens,

@@ -57,6 +57,37 @@ def threads_below(pid: int) -> int:
     return count
 
 
+def kill_traced(ancestor: int, tracer: int) -> None:
+    """Kill all below ``ancestor`` that are traced by its child ``tracer``, daemons included, then the tracer."""
+    if tracer not in children(ancestor):
+        return
+    stop([tracer])  # now none of them can fork any more; nor quite die, for the tracer is to be told
+    known: set[int] = set()
+    while found := {process for process in descendants(ancestor) if _tracer(process) == tracer} - known:
+        known |= found
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(tracer, signal.SIGKILL)
+
+
+def _tracer(process: int) -> int:
+    """Return who traces a process; 0 if nobody does."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"TracerPid:"):
+                return int(line.split()[1])
+    return 0
+
+
+def stop(tracers: list[int]) -> None:
+    """Stop processes, so that those which they trace cannot fork while they are being killed."""
+    for process in tracers:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGSTOP)
+
+
 def kill_user(user: int) -> None:
     """Kill every process of a user at once, so that none can fork while others are being killed."""
     helper = os.fork()

@@ -10,11 +10,15 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from . import linux, tree
+from . import linux, seccomp, tree
 
-SLOTS = 64
-"""Executions at one time; each has a directory and, where the host is root, a user of its own."""
+if TYPE_CHECKING:
+    from .machine_tree import Template
+
+SLOTS = 256
+"""Executions and machines at one time; each has a directory and, where the host is root, a user of its own."""
 _PROCESSES_PER_USER = 4096
 """RLIMIT_NPROC where it counts all of a user's processes; the supervisor does the exact counting."""
 
@@ -56,6 +60,9 @@ class Unsafe:
         self.setup = setup
         self.users: int | None = None
         """First of the users for the slots; None: code runs as the host's user."""
+        self.template: Template | None = None
+        """What machines begin with; None: there can be none, as ``no_machines`` says."""
+        self.no_machines = ""
 
     @property
     def processes_capped(self) -> bool:
@@ -66,8 +73,11 @@ class Unsafe:
         """Make the host ready. Raises MissingError."""
         if self.setup.user is not None:
             self._become(self.setup.user)
+        if self.name == Unsafe.name and os.geteuid() == 0:
+            self.template = None
+            self.no_machines = "root of a machine would be root of the worker's files; be another user, or keep it in"
 
-    def enter(self, slot: int, files_mebibytes: int) -> str:  # noqa: ARG002 - for providers that can cap it
+    def enter(self, slot: int, files_mebibytes: int, entries: int) -> str:  # noqa: ARG002 - for providers that can cap it
         """Make the fresh directory (in the supervisor) and return its path."""
         path = os.path.join(self.setup.root, f"slot-{slot}")
         os.mkdir(path, 0o700)
@@ -82,9 +92,11 @@ class Unsafe:
     def inside(self) -> None:
         """Prepare the new pid namespace (in its init)."""
 
-    def confine(self, slot: int, directory: str) -> None:  # noqa: ARG002 - for providers that keep code in
+    def confine(self, slot: int, directory: str, *, machine: bool = False) -> None:  # noqa: ARG002 - for providers that keep code in
         """Give up all that the code must not have (in its process, just before it starts)."""
         linux.no_new_privileges()
+        if machine:
+            seccomp.install(seccomp.for_proot())
 
     def owner(self, slot: int) -> int | None:
         """Return the user that the code of a slot runs as; None if it is the host's own."""

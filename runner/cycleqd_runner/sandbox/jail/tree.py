@@ -56,20 +56,22 @@ def write(
             os.chown(os.path.join(top, path), owner, owner)
 
 
-def measure(top: str) -> tuple[int, int]:
-    """Return (bytes on disk, entries). More than :data:`MAX_ENTRIES` entries are not counted to the end."""
+def measure(top: str, most: int = MAX_ENTRIES) -> tuple[int, int]:
+    """Return (bytes on disk, entries). More than ``most`` entries are not counted to the end."""
     size = count = 0
     pending = [top]
-    while pending and count <= MAX_ENTRIES:
+    while pending and count <= most:
         path = pending.pop()
         if len(path) > _LONG_PATH:
-            return size, MAX_ENTRIES + 1
+            return size, most + 1
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     count += 1
-                    if count > MAX_ENTRIES:
+                    if count > most:
                         break
+                    if entry.is_symlink():  # too short to count, and machines have many
+                        continue
                     size += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
@@ -140,9 +142,11 @@ def remove(top: str) -> None:
     while pending:
         path = pending.pop()
         os.chmod(path, 0o700)
-        for name in os.listdir(path):
-            child = os.path.join(path, name)
-            if not stat.S_ISDIR(os.lstat(child).st_mode):
+        with os.scandir(path) as scanned:
+            entries = list(scanned)
+        for entry in entries:
+            child = entry.path
+            if not entry.is_dir(follow_symlinks=False):
                 os.unlink(child)
                 continue
             try:

@@ -1,0 +1,70 @@
+"""A benchmark of the final report: an evaluator and the items that finalize asks. No split of the run has them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cycleqd.api.run import Benchmark
+from cycleqd.api.tasks import SandboxLimits
+from cycleqd.errors import BadManifest
+from cycleqd.records import TaskEvaluation
+from cycleqd.rng import generator
+from cycleqd_runner.chat import ChatModel
+from cycleqd_runner.local_copies import read_data
+from cycleqd_runner.sandbox import Sandbox
+from cycleqd_runner.tasks.contract import Evaluator, Item
+from cycleqd_runner.tasks.registry import make_evaluator
+from cycleqd_runner.tasks.run import evaluate
+
+
+@dataclass(frozen=True)
+class OpenBenchmark:
+    """A benchmark that can be asked.
+
+    Attributes:
+        spec: from the manifest.
+        evaluator: asks and judges.
+        items: in the order in which they are asked.
+    """
+
+    spec: Benchmark
+    evaluator: Evaluator
+    items: tuple[Item, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what is asked: another evaluator or other items are another benchmark."""
+        said = [self.spec.evaluator.model_dump_json(), *(item.id for item in self.items)]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()
+
+    async def score(self, model: ChatModel, sandbox: Sandbox) -> TaskEvaluation:
+        """Ask ``model`` all items. Raises what :func:`~cycleqd_runner.tasks.run.evaluate` raises."""
+        evaluation, _ = await evaluate(
+            self.evaluator,
+            self.items,
+            model,
+            sandbox,
+            SandboxLimits(),
+            repeats=1,
+            split="benchmark",
+            task_name=self.spec.name,
+        )
+        return evaluation
+
+
+def open_benchmark(spec: Benchmark, seed: int) -> OpenBenchmark:
+    """Return a benchmark with its items; fewer than all are drawn by the run's ``seed``, and asked in their own order.
+
+    Raises:
+        BadData: its items file is broken or missing.
+        BadManifest: it has fewer items than ``spec.items``.
+        UnsupportedHere: this version has no such evaluator.
+    """
+    evaluator = make_evaluator(spec.evaluator, read_data)
+    items = evaluator.items()
+    wanted = len(items) if spec.items is None else spec.items
+    if wanted > len(items):
+        raise BadManifest(f"Benchmark {spec.name} should ask {wanted} items and has {len(items)}: lower its items.")
+    drawn = generator(seed, -1, f"benchmark {spec.name}").choice(len(items), wanted, replace=False)
+    return OpenBenchmark(spec, evaluator, tuple(items[i] for i in sorted(drawn)))
