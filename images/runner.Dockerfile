@@ -38,7 +38,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     else \
         /tools/bin/uv pip install "$@" --torch-backend "$TORCH_BACKEND" torch; \
     fi \
-    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner ${VLLM:+"$VLLM"}
+    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner --extra benchmarks ${VLLM:+"$VLLM"}
 # Tests of others, what is only for compiling against torch, and descriptions of AWS services besides S3 and the ones
 # that give credentials.
 RUN cd /opt/cycleqd/lib/python3*/site-packages \
@@ -54,7 +54,7 @@ COPY pyproject.toml ./
 ARG UV_DEFAULT_INDEX
 ARG TORCH_BACKEND=cu130
 RUN /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint constraints.txt \
-    --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra vllm
+    --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra vllm --extra benchmarks
 
 FROM dependencies-${FLAVOUR} AS dependencies
 
