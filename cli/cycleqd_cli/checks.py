@@ -62,6 +62,12 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
                 f"{task.items.search} search items crown lucky children: {ADVISED_SEARCH_ITEMS} or more are advised."
             )
             yield Finding(f"task {task.name}", "warning", advice)
+        if task.repeats > 1 and task.evaluator.temperature == 0:
+            advice = (
+                f"repeats is {task.repeats}, but temperature is 0: greedy answers are the same each time, and nothing "
+                "is gained; set evaluator.temperature above 0, or repeats to 1."
+            )
+            yield Finding(f"task {task.name}", "warning", advice)
     for benchmark in spec.report.benchmarks if version.mark == "ok" else ():
         yield _look(f"benchmark {benchmark.name}", lambda one=benchmark: _benchmark(one, spec))  # type: ignore[misc]
     if not quick:

@@ -5,6 +5,7 @@ from __future__ import annotations
 RUN = "run.json"
 SPEC = "spec.json"
 RESULTS = "results/"
+TRANSCRIPTS = "transcripts/"
 ARCHIVE = "archive/"
 QUARANTINE = "quarantine/"
 FAILURES = "failures/"
@@ -13,7 +14,7 @@ FINAL = "final/"
 REPORT = "final/report.json"
 REPORT_PAGE = "final/report.html"
 MODEL = "final/model"
-FOLDERS = ("basis/", "genomes/", "transcripts/", RESULTS, ARCHIVE, QUARANTINE, FAILURES, FINAL)
+FOLDERS = ("basis/", "genomes/", TRANSCRIPTS, RESULTS, ARCHIVE, QUARANTINE, FAILURES, FINAL)
 """All folders of a run. Beside them lie only :data:`RUN`, :data:`SPEC` and :data:`SPLITS`."""
 
 
@@ -68,9 +69,15 @@ def compaction(results: int) -> str:
     return f"{ARCHIVE}{results:07d}.json"
 
 
-def transcripts(individual: int) -> str:
-    """Return the key of an individual's successful transcripts (JSON Lines, zstandard)."""
-    return f"transcripts/{individual:07d}.jsonl.zst"
+def transcripts(individual: int, evaluation: int = 0) -> str:
+    """Return the key of the transcripts of an individual's n-th evaluation (JSON Lines, zstandard)."""
+    return f"{TRANSCRIPTS}{individual:07d}{f'-{evaluation}' if evaluation else ''}.jsonl.zst"
+
+
+def parse_transcripts(key: str) -> tuple[int, int] | None:
+    """Return (individual, evaluation) of a key of transcripts, or None for a foreign object."""
+    pair = parse_result(f"{RESULTS}{key.removeprefix(TRANSCRIPTS).removesuffix('.jsonl.zst')}.json")
+    return pair if pair and key == transcripts(*pair) else None
 
 
 def final_evaluation(genome_sha256: str, split: str) -> str:

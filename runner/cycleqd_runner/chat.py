@@ -25,13 +25,16 @@ class Sampling:
         max_tokens: longest answer, in tokens.
         temperature: 0 is greedy and deterministic.
         stop: the answer ends before the first of these strings.
-        seed: of the draw, where temperature > 0.
+        seed: of the draw, where temperature > 0. Evaluators leave it alone: whoever asks their items
+            (:mod:`cycleqd_runner.tasks.run`) gives each answer its own.
+        top_p: where temperature > 0: only the likeliest tokens that together have this probability are drawn from.
     """
 
     max_tokens: int
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,25 @@ def test_a_good_manifest_has_no_cross_and_nothing_is_started(tmp_path: Path) -> 
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("repeats", "temperature", "is_warned"),
+    [
+        pytest.param(5, 0.0, True, id="the same answer five times"),
+        pytest.param(5, 0.7, False, id="five draws"),
+        pytest.param(1, 0.0, False, id="one greedy answer"),
+    ],
+)
+def test_repeats_that_repeat_the_same_answer_are_warned_of(
+    tmp_path: Path, repeats: int, temperature: float, is_warned: bool
+) -> None:
+    manifest = document(tmp_path)
+    manifest["spec"]["tasks"][1] |= {"repeats": repeats}
+    manifest["spec"]["tasks"][1]["evaluator"] |= {"temperature": temperature}
+    told = cycleqd("validate", write(tmp_path / "tiny.yaml", manifest), "--quick")
+    assert told.exit_code == 0, told.stdout
+    assert ("! task shell  repeats is 5, but temperature is 0" in told.stdout) == is_warned, told.stdout
+
+
 def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
     manifest, _ = started(tmp_path)
     assert "goes on with it" in cycleqd("validate", manifest, "--quick").stdout

@@ -23,6 +23,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 RESERVED_NAMES = frozenset({"base", "average", "merged"})
 """Names that the report uses beside the experts' names."""
 
+Transcripts = Literal["Successes", "All"]
+"""Which conversations a run keeps; see :attr:`RunSpec.transcripts`."""
+
 DesiredState = Literal["Running", "Paused", "Suspended", "Finished", "Cancelled"]
 
 
@@ -100,6 +103,9 @@ class RunSpec(ApiModel):
     sandbox: Literal["Auto", "Sidecar", "Namespaces", "Landlock", "Unsafe"] = "Auto"
     """Where model-written code runs. Auto: the pod's sidecar, or else the strongest that the machine offers, never
     Unsafe."""
+    transcripts: Transcripts = "Successes"
+    """Conversations that are kept in the store. Successes: one of each item that scored 1, for guidance to learn from;
+    All: of each item and repeat, whatever became of it."""
     desired_state: DesiredState = "Running"
     """Running; Paused: start nothing new; Suspended: stop workers; Finished: finalize now; Cancelled: end it."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None

@@ -51,6 +51,11 @@ class EvaluatorBase(ApiModel):
     """Longest answer, in tokens; the evaluator's own default if unset."""
     system_prompt: str | None = Field(default=None, max_length=8192)
     """Replaces the evaluator's system prompt; an empty string sends none."""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    """Of the answers' tokens. 0 is greedy: then ``repeats`` ask for the same answer again. Above 0 each item and repeat
+    has its own draw, the same for all individuals."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Where ``temperature`` is above 0: draw among the likeliest tokens that together have this probability."""
 
     @property
     def remark(self) -> str | None:
@@ -178,6 +183,6 @@ class Task(ApiModel):
     items: SplitSizes = SplitSizes()
     """Sizes of the search, validation and test splits."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    """How often each item is asked; its score is the mean."""
+    """How often each item is asked; its score is the mean. More than once wants a ``temperature`` above 0."""
     limits: SandboxLimits = SandboxLimits()
     """What one piece of model-written code may use."""

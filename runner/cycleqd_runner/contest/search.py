@@ -35,9 +35,10 @@ from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.finalize import choose
 from cycleqd_runner.roles.patience import patiently
-from cycleqd_runner.roles.writing import read_transcripts, write_result
+from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
+from cycleqd_runner.transcripts import read_transcripts
 
 Tell = Callable[[Point], None]
 """Is called after each evaluation."""

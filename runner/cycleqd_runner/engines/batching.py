@@ -51,7 +51,7 @@ class Request:
     def order(self) -> tuple[object, ...]:
         """Sorts requests, whatever the order of their submission, so that neighbours share the longest prefixes."""
         drawn = self.sampling
-        return self.served, self.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed
+        return self.served, self.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed, drawn.top_p
 
 
 class Closed(TemporaryError):

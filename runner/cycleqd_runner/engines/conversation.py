@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import TemplateError
@@ -55,8 +56,7 @@ class Conversations:
                 f"A prompt has {len(prompt)} tokens, but prompt and answer together may have {self.limit}; "
                 "shorten the items or raise engine.args.maxModelLen."
             )
-        room = min(room, sampling.max_tokens)
-        return Request(prompt, Sampling(room, sampling.temperature, tuple(sampling.stop), sampling.seed))
+        return Request(prompt, replace(sampling, max_tokens=min(room, sampling.max_tokens), stop=tuple(sampling.stop)))
 
     def complete(self, messages: Sequence[Message], answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the tokens of a conversation and of the answer to it, with the token that ends the turn."""

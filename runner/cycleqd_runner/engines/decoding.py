@@ -52,8 +52,13 @@ class _Row:
     def draw(self, logits: Tensor) -> int:
         """Draw a token from (vocabulary,) logits by inverting the distribution function, in float64."""
         assert self._random is not None  # noqa: S101  (only called where draws is true)
-        scaled = logits.double().cpu().numpy() / self.request.sampling.temperature
-        cumulated = np.cumsum(np.exp(scaled - scaled.max()))
+        sampling, own = self.request.sampling, logits.double().cpu().numpy()
+        shares = np.exp((own - own.max()) / sampling.temperature)
+        if sampling.top_p < 1:
+            order = np.argsort(-shares, kind="stable")
+            before = np.cumsum(shares[order]) - shares[order]
+            shares[order[before >= sampling.top_p * shares.sum()]] = 0  # never the first, before which there is nothing
+        cumulated = np.cumsum(shares)
         return int(np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right"))
 
     def push(self, token: int) -> None:

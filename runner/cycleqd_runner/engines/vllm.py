@@ -294,6 +294,7 @@ class _Steps:
             max_tokens=drawn.max_tokens,
             temperature=drawn.temperature,
             stop=[stop for stop in drawn.stop if stop],
+            top_p=drawn.top_p,
             seed=drawn.seed if drawn.temperature > 0 else None,
             stop_token_ids=sorted(self._conversations.ends),
             detokenize=any(drawn.stop),

@@ -26,11 +26,13 @@ class OpenBenchmark:
         spec: from the manifest.
         evaluator: asks and judges.
         items: in the order in which they are asked.
+        seed: of the run.
     """
 
     spec: Benchmark
     evaluator: Evaluator
     items: tuple[Item, ...]
+    seed: int
 
     @property
     def digest(self) -> str:
@@ -49,6 +51,7 @@ class OpenBenchmark:
             repeats=1,
             split="benchmark",
             task_name=self.spec.name,
+            seed=self.seed,
         )
         return evaluation
 
@@ -67,4 +70,4 @@ def open_benchmark(spec: Benchmark, seed: int) -> OpenBenchmark:
     if wanted > len(items):
         raise BadManifest(f"Benchmark {spec.name} should ask {wanted} items and has {len(items)}: lower its items.")
     drawn = generator(seed, -1, f"benchmark {spec.name}").choice(len(items), wanted, replace=False)
-    return OpenBenchmark(spec, evaluator, tuple(items[i] for i in sorted(drawn)))
+    return OpenBenchmark(spec, evaluator, tuple(items[i] for i in sorted(drawn)), seed)

@@ -17,7 +17,7 @@ from cycleqd_runner.tasks.agentbench_db.values import is_right
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.executable import Judgement, one_line
 from cycleqd_runner.tasks.items import items_of, read_lines
-from cycleqd_runner.tasks.prompts import LONG_ANSWER
+from cycleqd_runner.tasks.prompts import LONG_ANSWER, sampling_of
 
 
 def agentbench_db_evaluator(spec: AgentBenchDbEvaluator, data: bytes | None) -> AgentBenchDb:
@@ -45,7 +45,7 @@ class AgentBenchDb:
         self._items = items_of(questions)
         self._spec = spec
         self._server = server
-        self._sampling = Sampling(max_tokens=spec.max_tokens or LONG_ANSWER)
+        self._sampling = sampling_of(spec, LONG_ANSWER)
         self._after_gold: dict[str, Content] = {}
 
     def items(self) -> Sequence[Item]:

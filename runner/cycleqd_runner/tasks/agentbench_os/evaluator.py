@@ -15,7 +15,7 @@ from cycleqd_runner.tasks.agentbench_os.protocol import Action, action_in, openi
 from cycleqd_runner.tasks.agentbench_os.terminal import printed, run_script, type_into
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.executable import Judgement
-from cycleqd_runner.tasks.prompts import LONG_ANSWER
+from cycleqd_runner.tasks.prompts import LONG_ANSWER, sampling_of
 
 NOTHING_SAID = "None"
 """What check scripts get for the answer of an episode that ended with ``finish``, as in AgentBench."""
@@ -46,7 +46,7 @@ class AgentBenchOs:
         self._items = [Item(name, "any", item.model_dump(mode="json")) for name, item in items.items()]
         self._system_prompt = spec.system_prompt
         self._max_turns = spec.max_turns
-        self._sampling = Sampling(max_tokens=spec.max_tokens or LONG_ANSWER)
+        self._sampling = sampling_of(spec, LONG_ANSWER)
 
     def items(self) -> Sequence[Item]:
         """Return all items in the file's order."""
