@@ -84,10 +84,11 @@ async def evaluate(
     Raises:
         PermanentError: an item is broken; the other items are given up.
     """
+    evaluation = object()
 
     async def judge(item: Item, repeat: int) -> Verdict:
         heard = _Heard(model)
-        verdict = await evaluator.judge(item, heard, Setting(sandbox, limits, repeat))
+        verdict = await evaluator.judge(item, heard, Setting(sandbox, limits, repeat, evaluation))
         return replace(verdict, score=None, reason=BROKEN) if heard.is_broken else verdict
 
     async def ask(item: Item, repeat: int) -> Asked:
@@ -131,7 +132,8 @@ async def _ask(item: Item, judge: Callable[[], Awaitable[Verdict]], task_name: s
         answer_tokens=verdict.answer_tokens,
         seconds=time.monotonic() - started,
     )
-    return Asked(outcome, _transcript(item, verdict, task_name) if verdict.score == 1.0 else None)
+    is_lesson = verdict.score == 1.0 and bool(verdict.messages)  # a judge may not know what was asked
+    return Asked(outcome, _transcript(item, verdict, task_name) if is_lesson else None)
 
 
 def prompt_sha256(messages: Sequence[Message]) -> str:
