@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -59,7 +60,9 @@ class Gathering(Generic[Member, Outcome]):
             group.waiting -= 1
             if not group.waiting:
                 group.work.cancel()
-                await asyncio.wait({group.work})  # until what it holds is let go
+                while not group.work.done():  # until what it holds is let go, however often we are told to stop
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({group.work})
 
     async def _run(self, key: Hashable, group: _Group[Member, Outcome]) -> Mapping[str, Outcome]:
         size = 0

@@ -23,6 +23,7 @@ class Work:
             if "bad" in members:
                 raise RuntimeError("bad")
         finally:
+            await asyncio.sleep(self.seconds)
             self.ended.append("".join(members))
         return {name: 2 * member for name, member in members.items()}
 
@@ -77,6 +78,9 @@ def test_work_ends_when_nobody_waits(n_cancelled: int) -> None:
         await asyncio.sleep(0.1)
         for one in joined[:n_cancelled]:
             one.cancel()
+        await asyncio.sleep(0.1)
+        for one in joined[:n_cancelled]:
+            one.cancel()  # as whoever gathers them does when the first has ended
         done, _ = await asyncio.wait(joined)
         assert work.ended == ["ab"], "it is waited for"
         return [one.result() for one in done if not one.cancelled()]
