@@ -18,7 +18,12 @@ from cycleqd.identity import check_same_run, read_identity
 from cycleqd.splits import make_splits
 from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
-from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines, refuse_without_server
+from cycleqd_runner.unsupported import (
+    refuse_unsupported,
+    refuse_without_containers,
+    refuse_without_machines,
+    refuse_without_server,
+)
 
 Mark = Literal["ok", "warning", "missing"]
 
@@ -122,6 +127,7 @@ def _items(task: Task, spec: RunSpec) -> str:
     from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
     refuse_without_server([task])
+    refuse_without_containers([task.evaluator])
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
     make_splits(task.name, seen, unseen, either, task.items, spec.search.seed)
@@ -135,6 +141,7 @@ def _items(task: Task, spec: RunSpec) -> str:
 def _benchmark(benchmark: Benchmark, spec: RunSpec) -> str:
     from cycleqd_runner.tasks.benchmark import open_benchmark  # noqa: PLC0415 - only where there are benchmarks
 
+    refuse_without_containers([benchmark.evaluator])
     items = open_benchmark(benchmark, spec.search.seed).items
     return f"{len(items)} {benchmark.evaluator.type} items, asked when the search has ended."
 

@@ -287,8 +287,8 @@ class Transcript(Record):
 
     @property
     def is_success(self) -> bool:
-        """Whether there is nothing better to learn from."""
-        return self.score == 1.0
+        """Whether there is nothing better to learn from. Not every judge knows what was asked."""
+        return self.score == 1.0 and bool(self.messages)
 
 
 def read_result(data: bytes, key: str) -> Result:

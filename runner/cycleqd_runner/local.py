@@ -25,10 +25,16 @@ from cycleqd.log import ResultLog
 from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Observed, Phase, Work, plan
 from cycleqd.report import is_finalized
+from cycleqd.sidecars import evaluators
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
-from cycleqd_runner.unsupported import refuse_unsupported, refuse_without_machines, refuse_without_server
+from cycleqd_runner.unsupported import (
+    refuse_unsupported,
+    refuse_without_containers,
+    refuse_without_machines,
+    refuse_without_server,
+)
 
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
@@ -136,6 +142,7 @@ class LocalRun:
         refuse_unsupported(self.run.spec)
         await refuse_without_machines(self.run.spec)
         refuse_without_server(self.run.spec.tasks)
+        refuse_without_containers(evaluators(self.run.spec))
         probe(self.store)
         claim(self.store, self.run)
         deadline = self.run.spec.active_deadline_seconds

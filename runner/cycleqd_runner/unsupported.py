@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cycleqd.api import RunSpec
-from cycleqd.api.tasks import AgentBenchDbEvaluator, Task
+from cycleqd.api.tasks import AgentBenchDbEvaluator, ContainerEvaluator, Evaluator, Task
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.tasks.agentbench_db.private_server import require_server
+from cycleqd_runner.tasks.container.launchers import open_launcher
 
 
 def refuse_unsupported(spec: RunSpec) -> None:
@@ -65,3 +66,14 @@ def refuse_without_server(tasks: Iterable[Task]) -> None:
     for task in tasks:
         if isinstance(task.evaluator, AgentBenchDbEvaluator) and task.evaluator.server == "MySQL":
             require_server()
+
+
+def refuse_without_containers(evaluators: Iterable[Evaluator]) -> None:
+    """Refuse evaluators in containers where nothing starts any.
+
+    Raises:
+        UnsupportedHere: one sentence about what to install.
+    """
+    for evaluator in evaluators:
+        if isinstance(evaluator, ContainerEvaluator):
+            open_launcher(evaluator)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cycleqd_runner.tasks.container import launchers
 from tests.cli.support import TASKS, cycleqd, document, started, write
 
 
@@ -67,7 +68,7 @@ def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
         ),
         pytest.param(
             ["report"],
-            {"benchmarks": [{"name": "judge", "evaluator": {"type": "Container", "image": "judge:1"}}]},
+            {"benchmarks": [{"name": "riddles", "evaluator": {"type": "Inspect", "task": "theory.py@riddles"}}]},
             "which this version cannot run",
             id="what is not there yet",
         ),
@@ -88,6 +89,23 @@ def test_everything_wrong_has_a_cross_and_a_sentence(
     assert len(crosses(told.stdout)) == 1, told.stdout
     assert expected in crosses(told.stdout)[0]
     assert "1 of these has to be put right" in told.stdout
+
+
+def test_containers_need_something_that_starts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "judged.jsonl").write_text("".join(f'{{"id": {i}}}\n' for i in range(40)), encoding="utf-8")
+    (tmp_path / "docker").touch(mode=0o755)
+    judged = {"type": "Container", "image": "judge:1", "data": "judged.jsonl"}
+    manifest = document(tmp_path)
+    manifest["spec"]["tasks"][2]["evaluator"] = judged
+    manifest["spec"]["report"] = {"benchmarks": [{"name": "judge", "evaluator": judged}]}
+    file = write(tmp_path / "tiny.yaml", manifest)
+    for program, expected in ((tmp_path / "docker", []), ("no-such-docker", ["task python", "benchmark judge"])):
+        monkeypatch.setattr(launchers, "PROGRAMS", (str(program),))
+        told = cycleqd("validate", file, "--quick")
+        assert (told.exit_code == 0, len(crosses(told.stdout))) == (not expected, len(expected)), told.stdout
+        for line, what in zip(crosses(told.stdout), expected, strict=True):
+            assert what in line
+            assert "needs no-such-docker, and" in line
 
 
 def test_every_model_is_looked_at(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ DB = {"type": "AgentBenchDB", "data": "s3://data/db.jsonl"}
         pytest.param({"type": "AgentBenchOS", "data": "s3://data/os.json"}, True, False, id="a machine"),
         pytest.param({"type": "LmEval", "task": "gsm8k"}, False, False, id="answers"),
         pytest.param({"type": "Inspect", "task": "x.py@y"}, True, False, id="whatever the task does"),
-        pytest.param({"type": "Container", "image": "judge:1"}, False, False, id="its own image"),
+        pytest.param(
+            {"type": "Container", "image": "judge:1", "data": "s3://data/x.jsonl"}, False, False, id="its own image"
+        ),
     ],
 )
 def test_what_an_evaluator_needs(evaluator: dict[str, Any], code: bool, mysql: bool) -> None:

@@ -26,7 +26,12 @@ AGENTBENCH_TASKS: list[dict[str, Any]] = [
     {
         "name": "task-2",
         "expert": "python",
-        "evaluator": {"type": "Container", "image": "localhost/judge:1", "command": ["judge", "--all"]},
+        "evaluator": {
+            "type": "Container",
+            "image": "localhost/judge:1",
+            "command": ["judge", "--all"],
+            "data": "s3://data/judged.jsonl",
+        },
     },
 ]
 """A task for each kind of sidecar."""

@@ -154,14 +154,18 @@ def test_one_sidecar_for_each_image_and_command() -> None:
 
 
 def test_a_container_without_command_is_refused() -> None:
-    tasks = _tasks({"type": "Container", "image": "judge:1"}, LM_EVAL, LM_EVAL)
+    tasks = _tasks({"type": "Container", "image": "judge:1", "data": "s3://data/x.jsonl"}, LM_EVAL, LM_EVAL)
     with pytest.raises(BadManifest, match=r"the image judge:1 has no command.*: set evaluator\.command"):
         _pod(tasks=tasks)
 
 
 def test_kubernetes_leaves_commands_as_they_are() -> None:
     command = ["sh", "-c", "echo $$ $(HOME)"]
-    body = _pod(tasks=_tasks({"type": "Container", "image": "judge:1", "command": command}, LM_EVAL, LM_EVAL))
+    body = _pod(
+        tasks=_tasks(
+            {"type": "Container", "image": "judge:1", "command": command, "data": "s3://data/x.jsonl"}, LM_EVAL, LM_EVAL
+        )
+    )
     written = body["spec"]["initContainers"][0]["command"]
     assert written[-1] == "echo $$$$ $$(HOME)", "$$ stands for a dollar, as the API says"
     assert written[2].replace("$$", "$") == ATTEND

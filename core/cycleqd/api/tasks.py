@@ -147,15 +147,15 @@ class InspectEvaluator(EvaluatorBase):
 
 
 class ContainerEvaluator(EvaluatorBase):
-    """Any image: it gets an OpenAI-compatible URL and an items file, and writes a results file."""
+    """A program in any image: it gets an OpenAI-compatible URL and an items file, and writes a results file."""
 
     type: Literal["Container"]
     image: Annotated[str, Field(min_length=1, max_length=500)]
     """Image reference, by digest where results must be repeatable."""
     command: tuple[str, ...] = ()
-    """Replaces the image's entry point."""
-    data: Uri | None = None
-    """Items file that is handed to the container."""
+    """Replaces the image's entry point; required on a cluster."""
+    data: Uri
+    """Items (JSON Lines): ``id``, and whatever the program needs."""
 
 
 Evaluator = Annotated[

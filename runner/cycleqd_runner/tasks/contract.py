@@ -59,11 +59,13 @@ class Setting:
         sandbox: where model-written code runs.
         limits: of one execution there.
         repeat: which time the item is asked: 0, 1, ... Whoever draws anything draws by item and repeat.
+        evaluation: one object for all that is asked together: items of one split and task, of one individual.
     """
 
     sandbox: Sandbox
     limits: SandboxLimits
     repeat: int = 0
+    evaluation: object = field(default_factory=object, compare=False)
 
 
 class Evaluator(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,7 +69,16 @@ class PythonItem(Question):
     """Code that is run after the answer and before the tests, for example imports that the tests need."""
 
 
-Q = TypeVar("Q", bound=Question)
+class Identified(Protocol):
+    """A line of an items file, whatever else it holds."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the file."""
+        ...
+
+
+L = TypeVar("L", bound=Identified)
 
 
 def as_item(question: Question) -> Item:
@@ -77,7 +86,7 @@ def as_item(question: Question) -> Item:
     return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"), group=question.group)
 
 
-def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) -> list[Q]:
+def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], L]) -> list[L]:
     """Read a JSON Lines file.
 
     Args:
@@ -88,7 +97,7 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) 
     Raises:
         BadData: a line is not a JSON object of the right form, an id comes twice, or there are no items.
     """
-    questions: dict[str, Q] = {}
+    questions: dict[str, L] = {}
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:

@@ -115,6 +115,7 @@ async def evaluate(
     Raises:
         PermanentError: an item is broken; the other items are given up.
     """
+    evaluation = object()
 
     async def ask(item: Item, repeat: int) -> Asked:
         tries: list[_Heard] = []
@@ -122,7 +123,7 @@ async def evaluate(
         async def judge() -> Verdict:
             heard = _Heard(model, partial(answer_seed, seed, task_name, item.id, repeat))
             tries.append(heard)
-            verdict = await evaluator.judge(item, heard, Setting(sandbox, limits, repeat))
+            verdict = await evaluator.judge(item, heard, Setting(sandbox, limits, repeat, evaluation))
             return replace(verdict, score=None, reason=BROKEN) if heard.is_broken else verdict
 
         started = time.monotonic()

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from cycleqd.api.tasks import (
-    ContainerEvaluator,
     EvaluatorBase,
     InspectEvaluator,
     LmEvalEvaluator,
@@ -66,10 +65,9 @@ def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: in
     assert not {item.id for item in items} & {item.id for item in other}
 
 
-LATER: list[LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
+LATER: list[LmEvalEvaluator | InspectEvaluator] = [
     LmEvalEvaluator(type="LmEval", task="gsm8k"),
     InspectEvaluator(type="Inspect", task="t"),
-    ContainerEvaluator(type="Container", image="i"),
 ]
 
 
