@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import TemporaryError
 from cycleqd.records import BROKEN, ItemOutcome, Split, TaskEvaluation, Transcript, merge_outcomes
-from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
+from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Message, Sampling, text_model
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 from cycleqd_runner.tasks.executable import one_line
@@ -49,6 +49,16 @@ class _Heard:
         answer = await self.model.chat(messages, sampling)
         self.is_broken |= answer.finish == "broken"
         return answer
+
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        answer = await text_model(self.model).complete(prompt, sampling)
+        self.is_broken |= answer.finish == "broken"
+        return answer
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        likelihood = await text_model(self.model).log_likelihood(context, continuation)
+        self.is_broken |= likelihood.is_broken
+        return likelihood
 
 
 async def evaluate(
