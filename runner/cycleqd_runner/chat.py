@@ -92,12 +92,7 @@ class TextModel(ChatModel, Protocol):
     """
 
     async def complete(self, prompt: str, sampling: Sampling) -> Answer:
-        """Go on with a text.
-
-        Raises:
-            ~cycleqd.errors.BadData: ``sampling.max_tokens`` leaves no room for a prompt.
-            ~cycleqd.errors.TemporaryError: the engine is down.
-        """
+        """Go on with a text. Raises :class:`~cycleqd.errors.TemporaryError` when the engine is down."""
         ...
 
     async def log_likelihood(self, context: str, continuation: str) -> Likelihood:

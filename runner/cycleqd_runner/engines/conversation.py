@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -61,19 +62,15 @@ class Conversations:
         return Request(prompt, Sampling(room, sampling.temperature, tuple(sampling.stop), sampling.seed))
 
     def completion(self, prompt: str, sampling: Sampling) -> Request:
-        """Return what an engine computes to go on with a text; the room of the longest answer is kept free.
+        """Return what an engine computes to go on with a text.
 
-        Raises:
-            ~cycleqd.errors.BadData: the longest answer leaves no room for a prompt.
+        The room of the longest answer is kept free, but a prompt may always have half of the context.
         """
-        room = self.limit - sampling.max_tokens
-        if room < 1:
-            raise BadData(
-                f"An answer of {sampling.max_tokens} tokens leaves no room for a prompt, because both together may "
-                f"have {self.limit}; lower the evaluator's maxTokens or raise engine.args.maxModelLen."
-            )
+        room = max(self.limit - sampling.max_tokens, self.limit // 2)
         tokens = self._tokens(prompt) or (self._beginning(),)
-        return Request(tokens[-room:], sampling, cut=max(0, len(tokens) - room))
+        kept = tokens[-room:]
+        most = min(sampling.max_tokens, self.limit - len(kept))
+        return Request(kept, replace(sampling, max_tokens=most), cut=len(tokens) - len(kept))
 
     def reading(self, context: str, continuation: str) -> Reading:
         """Return what an engine computes to say how likely a continuation is.

@@ -157,15 +157,16 @@ def test_what_does_not_fit_loses_its_beginning(engine: Engine, folder: Path) -> 
     long, short = completions(engine, [(context, Sampling(100)), (context[-412:], Sampling(100))])
     assert (long.text, long.prompt_tokens, long.cut_tokens) == (short.text, 412, len(context) - 412)
     assert short.cut_tokens == 0
+    (endless,) = completions(engine, [(context, Sampling(5000))])
+    assert (endless.prompt_tokens, endless.cut_tokens) == (256, len(context) - 256)
+    assert endless.answer_tokens <= 256
 
 
-def test_what_can_never_fit_is_refused(engine: Engine) -> None:
+def test_a_continuation_without_tokens_or_without_room_is_refused(engine: Engine) -> None:
     with pytest.raises(BadData, match=r"A continuation has 511 tokens, expected 1 to 510; .*maxModelLen"):
         likelihoods(engine, [("a", "x" * 511)])
     with pytest.raises(BadData, match="A continuation has 0 tokens"):
         likelihoods(engine, [("a", "")])
-    with pytest.raises(BadData, match=r"An answer of 512 tokens leaves no room .*maxTokens"):
-        completions(engine, [("a", Sampling(512))])
 
 
 @pytest.mark.parametrize(
