@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
 from cycleqd_runner.tasks.registry import FACTORIES, LATER, make_evaluator
 from cycleqd_runner.tasks.run import evaluate
 from tests.docs.pages import ROOT, samples, spoken
-from tests.runner.tasks import db_plays, os_problems
+from tests.runner.tasks import db_plays, lm_eval_tasks, os_problems
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, in_sandbox, judge_all
 
 PAGE = ROOT / "docs" / "evaluators.md"
 KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
 EPISODES = ("AgentBenchDB", "AgentBenchOS")
 """Whose items are of a benchmark's own form and are played in several turns."""
+HARNESSES = ("LmEval",)
+"""Whose items are another program's."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,7 +51,7 @@ def test_every_evaluator_is_named() -> None:
 
 
 def test_the_task_is_one() -> None:
-    (sample,) = samples(PAGE, "yaml")
+    sample = samples(PAGE, "yaml")[0]
     tasks = TypeAdapter(list[Task]).validate_python(yaml.safe_load(sample.text)["tasks"])
     assert tasks[0].evaluator.type == "Sql"
 
@@ -77,7 +80,7 @@ def test_the_evaluator_to_learn_from_works() -> None:
 
 
 def test_nobody_is_without_a_test_of_its_items() -> None:
-    assert {*KINDS, *EPISODES, "Container"} == {*FACTORIES}  # the last one: test_container.py
+    assert {*KINDS, *EPISODES, *HARNESSES, "Container"} == {*FACTORIES}  # the last one: test_container.py
 
 
 def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:
@@ -103,3 +106,14 @@ def test_the_agentbench_os_items_are_solved_by_their_examples() -> None:
         return [await evaluator.judge(item, os_problems.gold(item), setting) for item in evaluator.items()]
 
     assert [verdict.score for verdict in in_sandbox(work)] == [1, 1]
+
+
+def test_the_lm_eval_task_is_solved_by_who_knows_the_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="lm-eval is not installed (cycleqd[benchmarks])")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    task, data = (next(one.text for one in samples(PAGE, kind) if one.section == "LmEval") for kind in ("yaml", "json"))
+    (tmp_path / "capitals.yaml").write_text(task, encoding="utf-8")
+    (tmp_path / "capitals.jsonl").write_text(data, encoding="utf-8")
+    right = {"The capital of France is Paris", "The capital of Norway is Oslo"}
+    model = lm_eval_tasks.Reader(lambda context, continuation: -1.0 if context + continuation in right else -2.0)
+    assert lm_eval_tasks.scores(lm_eval_tasks.opened(tmp_path / "capitals.yaml"), model) == [1, 1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from cycleqd.api.base import ApiModel, Name, Uri
+from cycleqd.api.base import ApiModel, Name, Uri, placed
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -124,14 +124,18 @@ class AgentBenchOsEvaluator(EvaluatorBase):
     """Turns an episode may take: 5 in the paper, 8 in AgentBench."""
 
 
+def _placed_if_file(task: str, info: ValidationInfo) -> str:
+    return placed(task, info) if task.endswith(".yaml") else task
+
+
 class LmEvalEvaluator(EvaluatorBase):
-    """A task of lm-evaluation-harness."""
+    """A task of lm-evaluation-harness, or a group of tasks."""
 
     type: Literal["LmEval"]
-    task: Annotated[str, Field(min_length=1, max_length=200)]
-    """Name of the harness's task, for example ``gsm8k``."""
+    task: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_placed_if_file)]
+    """Name of the harness's task or group, for example ``gsm8k``, or a YAML file of your own: its URI or path."""
     metric: str | None = Field(default=None, max_length=100)
-    """Metric in [0, 1] that is the score; the task's first if unset."""
+    """Metric in [0, 1] that is an item's score, or ``METRIC,FILTER``; the task's first metric and filter if unset."""
     num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
     """Examples in the prompt; the task's own default if unset."""
 

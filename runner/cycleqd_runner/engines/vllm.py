@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pydantic
 import torch
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadModel, CycleQDError, UnsupportedHere
-from cycleqd_runner.chat import Answer, ChatModel, Finish, Message, Sampling
-from cycleqd_runner.engines.batching import Request
+from cycleqd_runner.chat import Answer, Finish, Likelihood, Message, Sampling, TextModel
+from cycleqd_runner.engines.batching import Asked, Found, Reading, Request
 from cycleqd_runner.engines.continuous import Continuous
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.engines.conversation import Conversations
@@ -32,6 +32,8 @@ from cycleqd_runner.engines.transformers import TransformersEngine, dtype_of
 from cycleqd_runner.individual import Individual
 
 Result = TypeVar("Result")
+Shares: TypeAlias = "Sequence[Mapping[int, Logprob]]"
+"""For each token, the probabilities of itself and of others that vLLM was asked for."""
 
 # Read by vLLM when it is imported or opened.
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -43,8 +45,9 @@ if not torch.cuda.is_available():
 
 try:
     import vllm
+    from vllm.logprobs import Logprob
     from vllm.lora.request import LoRARequest
-    from vllm.outputs import CompletionOutput
+    from vllm.outputs import RequestOutput
     from vllm.triton_utils import dispatcher
 except ImportError as error:
     raise UnsupportedHere(
@@ -98,12 +101,15 @@ class VllmEngine:
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """Answer a conversation; see the contract."""
-        return await self.answer(messages, sampling, self._first)
+        return await _Served(self, self._first).chat(messages, sampling)
 
-    async def answer(self, messages: Sequence[Message], sampling: Sampling, served: int) -> Answer:
-        """Answer as one of the individuals that are served, counted from 1; 0: as the loaded weights."""
-        request = self.conversations.request(messages, sampling)
-        return request if isinstance(request, Answer) else await self.batcher.submit(replace(request, served=served))
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        """Go on with a text; see the contract."""
+        return await _Served(self, self._first).complete(prompt, sampling)
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        """Say how likely a continuation is; see the contract."""
+        return await _Served(self, self._first).log_likelihood(context, continuation)
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Replace parameters in place; see the contract."""
@@ -119,7 +125,7 @@ class VllmEngine:
 
         self.batcher.run(swap)
 
-    def serve(self, individuals: Sequence[Individual]) -> Sequence[ChatModel]:
+    def serve(self, individuals: Sequence[Individual]) -> Sequence[TextModel]:
         """Hold individuals at the same time; see the contract."""
         if not self._adapter_rank and len(individuals) == 1:
             self.load(individuals[0])
@@ -264,13 +270,24 @@ class VllmEngine:
 
 @dataclass(frozen=True)
 class _Served:
-    """One of the individuals that an engine holds."""
+    """One of the individuals that an engine holds, counted from 1; 0: the loaded weights."""
 
     engine: VllmEngine
     number: int
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
-        return await self.engine.answer(messages, sampling, self.number)
+        request = self.engine.conversations.request(messages, sampling)
+        if isinstance(request, Answer):
+            return request
+        return await self.engine.batcher.submit(replace(request, served=self.number))
+
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        request = self.engine.conversations.completion(prompt, sampling)
+        return replace(await self.engine.batcher.submit(replace(request, served=self.number)), cut_tokens=request.cut)
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        reading = self.engine.conversations.reading(context, continuation)
+        return await self.engine.batcher.submit(replace(reading, served=self.number))
 
 
 class _Steps:
@@ -284,13 +301,31 @@ class _Steps:
     def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
         self.adapters: dict[int, Any] = {}
         self.has_broken = False
+        self._readings: dict[int, Reading] = {}
         self._llm = llm
         self._conversations = conversations
 
-    def add(self, request: Request, ticket: int) -> None:
+    def add(self, request: Asked, ticket: int) -> None:
         self._llm.collective_rpc("cycleqd_check")
-        drawn = request.sampling
-        params = vllm.SamplingParams(
+        if isinstance(request, Reading):
+            tokens, params = request.text, self._to_read()
+            self._readings[ticket] = request
+        else:
+            tokens, params = request.prompt, self._to_answer(request.sampling)
+        prompt = vllm.TokensPrompt(prompt_token_ids=list(tokens))
+        self._llm.add_request(str(ticket), prompt, params, lora_request=self.adapters.get(request.served))
+
+    def _to_read(self) -> vllm.SamplingParams:
+        return vllm.SamplingParams(
+            max_tokens=1,  # vLLM always generates one
+            temperature=0,
+            detokenize=False,
+            prompt_logprobs=1,  # the token itself and the likeliest
+            output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _to_answer(self, drawn: Sampling) -> vllm.SamplingParams:
+        return vllm.SamplingParams(
             max_tokens=drawn.max_tokens,
             temperature=drawn.temperature,
             stop=[stop for stop in drawn.stop if stop],
@@ -302,31 +337,47 @@ class _Steps:
             logprobs=0,
             output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
         )
-        prompt = vllm.TokensPrompt(prompt_token_ids=list(request.prompt))
-        self._llm.add_request(str(ticket), prompt, params, lora_request=self.adapters.get(request.served))
 
-    def step(self) -> Iterator[tuple[int, Answer]]:
+    def step(self) -> Iterator[tuple[int, Found]]:
         with torch.random.fork_rng(devices=[]):  # vLLM draws for all, also for those who have their own generator
             outputs = self._llm.step()
         for output in outputs:
-            said = output.outputs[0]
-            tokens, whole = said.token_ids, self._whole(said)
-            # Stop strings and end tokens are both "stop".
-            ended: Finish = "length" if said.finish_reason == "length" else "stop"
-            finish = ended if whole == len(tokens) else "broken"
-            self.has_broken |= finish == "broken"
-            text = said.text if isinstance(said.stop_reason, str) and finish == "stop" else self._decode(tokens[:whole])
-            yield int(output.request_id), Answer(text, len(output.prompt_token_ids), whole, finish)
+            ticket = int(output.request_id)
+            reading = self._readings.pop(ticket, None)
+            yield ticket, self._answer(output) if reading is None else self._likelihood(reading, output.prompt_logprobs)
 
-    def _whole(self, said: CompletionOutput) -> int:
-        """Return how many tokens were chosen before the logits were NaN or infinite, or all alike (overflow)."""
+    def _answer(self, output: RequestOutput) -> Answer:
+        said = output.outputs[0]
+        tokens, whole = said.token_ids, self._whole(said.token_ids, said.logprobs)
+        # Stop strings and end tokens are both "stop".
+        ended: Finish = "length" if said.finish_reason == "length" else "stop"
+        finish = ended if whole == len(tokens) else "broken"
+        self.has_broken |= finish == "broken"
+        text = said.text if isinstance(said.stop_reason, str) and finish == "stop" else self._decode(tokens[:whole])
+        return Answer(text, len(output.prompt_token_ids), whole, finish)
+
+    def _likelihood(self, reading: Reading, shares: Shares) -> Likelihood:
+        tokens, own = reading.continuation, shares[-len(reading.continuation) :]
+        is_broken = self._whole(tokens, own) < len(tokens)
+        self.has_broken |= is_broken
+        return reading.found(
+            math.fsum(found[token].logprob for token, found in zip(tokens, own, strict=True)),
+            is_greedy=all(
+                found[token].logprob >= max(one.logprob for one in found.values())
+                for token, found in zip(tokens, own, strict=True)
+            ),
+            is_broken=is_broken,
+        )
+
+    def _whole(self, tokens: Sequence[int], shares: Shares) -> int:
+        """Return how many tokens come before the logits were NaN or infinite, or all alike (overflow)."""
         size = self._conversations.config.vocab_size
-        for i, (token, found) in enumerate(zip(said.token_ids, said.logprobs, strict=True)):
+        for i, (token, found) in enumerate(zip(tokens, shares, strict=True)):
             # Of logits that are all alike, each token is the last, with the same share.
             alike = found[token].rank == size and math.isclose(found[token].logprob, -math.log(size), rel_tol=1e-6)
             if alike or not math.isfinite(found[token].logprob):
                 return i
-        return len(said.token_ids)
+        return len(tokens)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         """Return the text of whole answers as all engines do; vLLM's own would lack half a character at its end."""
@@ -334,6 +385,8 @@ class _Steps:
         return str(self._conversations.tokenizer.backend_tokenizer.decode(own, skip_special_tokens=True))
 
     def drop(self, tickets: Sequence[int]) -> None:
+        for ticket in tickets:
+            self._readings.pop(ticket, None)
         self._llm.abort_request([str(ticket) for ticket in tickets])
 
 

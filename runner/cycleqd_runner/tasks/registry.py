@@ -11,6 +11,7 @@ from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
 from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
 from cycleqd_runner.tasks.container import container_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.lm_eval import lm_eval_evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
 from cycleqd_runner.tasks.sql import sql_evaluator
@@ -39,8 +40,9 @@ FACTORIES: dict[str, Factory] = {
     "AgentBenchDB": _with_data(agentbench_db_evaluator),
     "AgentBenchOS": agentbench_os_evaluator,
     "Container": _with_data(container_evaluator),
+    "LmEval": lm_eval_evaluator,
 }
-LATER = ("LmEval", "Inspect")
+LATER = ("Inspect",)
 """Types that the manifest's schema knows and this version cannot run."""
 
 

@@ -22,7 +22,7 @@ from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import TemporaryError
 from cycleqd.records import BROKEN, ItemOutcome, Split, TaskEvaluation, Transcript, merge_outcomes
 from cycleqd.rng import answer_seed
-from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
+from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Message, Sampling, text_model
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 from cycleqd_runner.tasks.executable import one_line
@@ -63,11 +63,23 @@ class _Heard:
     said: Verdict = _NOTHING_SAID
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
-        turn, self.turns = self.turns, self.turns + 1
-        if sampling.temperature > 0:
-            sampling = replace(sampling, seed=self.seed_of(turn))
         self.said = replace(self.said, messages=tuple(messages), answer="")
-        answer = await self.model.chat(messages, sampling)
+        return self._heard(await self.model.chat(messages, self._seeded(sampling)))
+
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        self.said = replace(self.said, messages=(Message("user", prompt),), answer="")
+        return self._heard(await text_model(self.model).complete(prompt, self._seeded(sampling)))
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        likelihood = await text_model(self.model).log_likelihood(context, continuation)
+        self.is_broken |= likelihood.is_broken
+        return likelihood
+
+    def _seeded(self, sampling: Sampling) -> Sampling:
+        turn, self.turns = self.turns, self.turns + 1
+        return replace(sampling, seed=self.seed_of(turn)) if sampling.temperature > 0 else sampling
+
+    def _heard(self, answer: Answer) -> Answer:
         self.is_broken |= answer.finish == "broken"
         self.said = replace(
             self.said,

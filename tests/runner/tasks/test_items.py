@@ -7,7 +7,6 @@ import pytest
 from cycleqd.api.tasks import (
     EvaluatorBase,
     InspectEvaluator,
-    LmEvalEvaluator,
     PythonTestsEvaluator,
     ShellEvaluator,
     SqlEvaluator,
@@ -65,8 +64,7 @@ def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: in
     assert not {item.id for item in items} & {item.id for item in other}
 
 
-LATER: list[LmEvalEvaluator | InspectEvaluator] = [
-    LmEvalEvaluator(type="LmEval", task="gsm8k"),
+LATER: list[InspectEvaluator] = [
     InspectEvaluator(type="Inspect", task="t"),
 ]
 
