@@ -10,6 +10,7 @@ from cycleqd.errors import UnsupportedHere, near_misses
 from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
 from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.inspect_tasks import inspect_evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
 from cycleqd_runner.tasks.sql import sql_evaluator
@@ -37,8 +38,9 @@ FACTORIES: dict[str, Factory] = {
     "PythonTests": _with_data(python_tests_evaluator),
     "AgentBenchDB": _with_data(agentbench_db_evaluator),
     "AgentBenchOS": agentbench_os_evaluator,
+    "Inspect": inspect_evaluator,
 }
-LATER = ("LmEval", "Inspect", "Container")
+LATER = ("LmEval", "Container")
 """Types that the manifest's schema knows and this version cannot run."""
 
 

@@ -7,7 +7,6 @@ import pytest
 from cycleqd.api.tasks import (
     ContainerEvaluator,
     EvaluatorBase,
-    InspectEvaluator,
     LmEvalEvaluator,
     PythonTestsEvaluator,
     ShellEvaluator,
@@ -66,9 +65,8 @@ def test_generated_items_depend_on_the_items_seed(spec: EvaluatorBase, count: in
     assert not {item.id for item in items} & {item.id for item in other}
 
 
-LATER: list[LmEvalEvaluator | InspectEvaluator | ContainerEvaluator] = [
+LATER: list[LmEvalEvaluator | ContainerEvaluator] = [
     LmEvalEvaluator(type="LmEval", task="gsm8k"),
-    InspectEvaluator(type="Inspect", task="t"),
     ContainerEvaluator(type="Container", image="i"),
 ]
 
