@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from cycleqd.api.tasks import AgentBenchDbEvaluator, AgentBenchOsEvaluator, EvaluatorBase, Task
+from cycleqd.placing import beside
+from cycleqd_runner.local_copies import read_data
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Setting, Verdict
 from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
@@ -23,6 +26,8 @@ PAGE = ROOT / "docs" / "evaluators.md"
 KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
 EPISODES = ("AgentBenchDB", "AgentBenchOS")
 """Whose items are of a benchmark's own form and are played in several turns."""
+ADAPTERS = ("Inspect",)
+"""Whose items are those of another library."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,7 +59,7 @@ def test_the_task_is_one() -> None:
 
 
 def test_the_evaluator_to_learn_from_works() -> None:
-    (sample,) = samples(PAGE, "python")
+    (sample,) = (sample for sample in samples(PAGE, "python") if sample.section == "Writing one")
     written: dict[str, Any] = {}
     exec(compile(sample.text, str(PAGE), "exec"), written)
     evaluator: Evaluator = written["Sums"]()
@@ -77,7 +82,25 @@ def test_the_evaluator_to_learn_from_works() -> None:
 
 
 def test_nobody_is_without_a_test_of_its_items() -> None:
-    assert {*KINDS, *EPISODES} == {*FACTORIES}
+    assert {*KINDS, *EPISODES, *ADAPTERS} == {*FACTORIES}
+
+
+def test_the_inspect_task_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai", reason="inspect-ai is not installed (cycleqd[benchmarks])")
+    (sample,) = (sample for sample in samples(PAGE, "python") if sample.section == "Inspect")
+    (tmp_path / "riddles.py").write_text(sample.text)
+    (block,) = (text for text in spoken(PAGE, "Inspect") if text.startswith("evaluator:"))
+    annotation: Any = Task.model_fields["evaluator"].annotation
+    spec: EvaluatorBase = TypeAdapter(annotation).validate_python(
+        yaml.safe_load(block)["evaluator"], context={"place": beside(tmp_path)}
+    )
+    evaluator = make_evaluator(spec, read_data)
+    owl, kiwi = evaluator.items()
+    answers = {"Which bird hunts at night?": "Owl.", "Which bird of New Zealand cannot fly?": "A penguin"}
+    setting = Setting(NoSandbox(), LIMITS)
+    verdicts = [asyncio.run(evaluator.judge(item, Scripted(answers), setting)) for item in (owl, kiwi)]
+    assert [verdict.score for verdict in verdicts] == [1, 0]
+    assert verdicts[0].messages[0].content == "Answer with one word."
 
 
 def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:
