@@ -47,6 +47,7 @@ PLAYED: dict[str, tuple[str, dict[str, Any]]] = {
     "a boolean": ("always", {"value": True}),
     "a half": ("always", {"value": 0.5}),
     "a word": ("always", {"value": "P"}),
+    "a number as text": ("always", {"value": "0.25"}),
 }
 """Tasks of riddles.py that can be played to a score, with their arguments."""
 
@@ -226,7 +227,7 @@ def test_broken_numbers_end_a_sample() -> None:
     assert len(model.asked) == 4
 
 
-@pytest.mark.parametrize("value", [1.5, -1, "good", [1, 0], {"a": 1}], ids=str)
+@pytest.mark.parametrize("value", [1.5, -1, "good", "2", [1, 0], {"a": 1}], ids=str)
 def test_a_value_that_is_no_score_ends_the_run_in_one_sentence(value: object) -> None:
     with pytest.raises(BadData, match=r"@always, sample 1\+3: the scorer gave .*, expected C, I, P, N, true"):
         play(built("always", value=value))
@@ -272,8 +273,10 @@ def test_a_task_that_no_package_registers_is_refused() -> None:
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cycleqd_runner.tasks.inspect_tasks.find_spec", lambda _: None)
-    with pytest.raises(UnsupportedHere, match=r"need inspect-ai, which is missing: install cycleqd\[benchmarks\]\.$"):
+    for module in [name for name in sys.modules if name.startswith("cycleqd_runner.tasks.inspect_tasks.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "inspect_ai", None)
+    with pytest.raises(UnsupportedHere, match=r"need inspect-ai, which cannot be used \(.*\): install cycleqd\[bench"):
         built("sums")
 
 

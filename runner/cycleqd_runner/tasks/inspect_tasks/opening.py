@@ -30,8 +30,6 @@ from cycleqd.errors import BadData, BadManifest, MissingInput, UnsupportedHere, 
 from cycleqd_runner.tasks.executable import one_line
 from cycleqd_runner.tasks.inspect_tasks.provider import NotAskable, conversation, sampling_of
 
-Fetch = Callable[[str], bytes]
-
 LACKING = {
     "sandbox": "needs inspect's own sandbox, which is not started here: use a task that needs none",
     "model": "names a model of its own, but the run's models answer: leave model out of it",
@@ -46,7 +44,7 @@ OF_TOOLS = ("use_tools", "basic_agent", "react")
 """Solvers of inspect-ai that offer the model tools."""
 
 
-def open_task(spec: InspectEvaluator, fetch: Fetch) -> Task:
+def open_task(spec: InspectEvaluator, fetch: Callable[[str], bytes]) -> Task:
     """Return the task; see :func:`~cycleqd_runner.tasks.inspect_tasks.inspect_evaluator` for what it raises."""
     arguments = {name: _read(name, text) for name, text in spec.args.items()}
     file, _, name = spec.task.rpartition("@")
@@ -68,7 +66,7 @@ def _read(name: str, text: str) -> object:
 
 
 @contextmanager
-def _on_this_machine(file: str, fetch: Fetch) -> Iterator[Path]:
+def _on_this_machine(file: str, fetch: Callable[[str], bytes]) -> Iterator[Path]:
     """Yield a path to load a task's file from: a copy, if it lies in S3."""
     parts = urlsplit(file)
     if parts.scheme != "s3":

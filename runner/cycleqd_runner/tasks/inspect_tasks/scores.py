@@ -6,7 +6,7 @@ import math
 
 from inspect_ai import Task
 from inspect_ai._util.registry import registry_unqualified_name
-from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL, Score, Scorer
+from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL, Score, Scorer, Value
 
 from cycleqd.errors import BadData, near_misses
 from cycleqd_runner.tasks.executable import one_line
@@ -47,10 +47,7 @@ def scored(score: Score | None, where: str) -> Scored:
     if score is None:
         return None, "the scorer gave no score"
     value = score.value
-    if isinstance(value, str):
-        number = WORDS.get(value, WORDS.get(value.lower()))
-    else:
-        number = float(value) if isinstance(value, int | float) else None
+    number = _number(value)
     if number is not None and math.isnan(number):
         return None, one_line(f"the scorer could not tell: {score.reason or score.explanation or 'it gives no reason'}")
     if number is None or not 0.0 <= number <= 1.0:
@@ -61,3 +58,12 @@ def scored(score: Score | None, where: str) -> Scored:
     if number == 1.0:
         return number, None
     return number, one_line(score.explanation or f"the scorer gave {value} for {score.answer!r}")
+
+
+def _number(value: Value) -> float | None:
+    if isinstance(value, str) and (word := value if value in WORDS else value.lower()) in WORDS:
+        return WORDS[word]
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
