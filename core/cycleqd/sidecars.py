@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from cycleqd.api.run import RunSpec
-from cycleqd.api.tasks import AgentBenchDbEvaluator, ContainerEvaluator, Evaluator, LmEvalEvaluator
+from cycleqd.api.tasks import AgentBenchDbEvaluator, ContainerEvaluator, Evaluator, InspectEvaluator, LmEvalEvaluator
 
 SANDBOX_SOCKET = "CYCLEQD_SANDBOX_SOCKET"
 """Variable of the worker: the socket of the sandbox beside it, where model-written code runs."""
@@ -36,7 +36,7 @@ def runs_model_code(evaluator: Evaluator) -> bool:
     """Return whether an evaluator may run what a model wrote in the sandbox."""
     if isinstance(evaluator, AgentBenchDbEvaluator):
         return evaluator.server == "SQLite"
-    return not isinstance(evaluator, LmEvalEvaluator | ContainerEvaluator)
+    return not isinstance(evaluator, LmEvalEvaluator | InspectEvaluator | ContainerEvaluator)
 
 
 def needs_mysql(evaluator: Evaluator) -> bool:

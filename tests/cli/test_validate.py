@@ -66,12 +66,6 @@ def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
             "benchmark old-sql",
             id="too few items of a benchmark",
         ),
-        pytest.param(
-            ["report"],
-            {"benchmarks": [{"name": "riddles", "evaluator": {"type": "Inspect", "task": "theory.py@riddles"}}]},
-            "which this version cannot run",
-            id="what is not there yet",
-        ),
     ],
 )
 def test_everything_wrong_has_a_cross_and_a_sentence(

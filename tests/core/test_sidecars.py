@@ -24,7 +24,7 @@ DB = {"type": "AgentBenchDB", "data": "s3://data/db.jsonl"}
         pytest.param(DB | {"server": "SQLite"}, True, False, id="statements on the embedded server"),
         pytest.param({"type": "AgentBenchOS", "data": "s3://data/os.json"}, True, False, id="a machine"),
         pytest.param({"type": "LmEval", "task": "gsm8k"}, False, False, id="answers"),
-        pytest.param({"type": "Inspect", "task": "x.py@y"}, True, False, id="whatever the task does"),
+        pytest.param({"type": "Inspect", "task": "x.py@y"}, False, False, id="the task's own code"),
         pytest.param(
             {"type": "Container", "image": "judge:1", "data": "s3://data/x.jsonl"}, False, False, id="its own image"
         ),

@@ -11,10 +11,12 @@ import yaml
 from pydantic import TypeAdapter
 
 from cycleqd.api.tasks import AgentBenchDbEvaluator, AgentBenchOsEvaluator, EvaluatorBase, Task
+from cycleqd.placing import beside
+from cycleqd_runner.local_copies import read_data
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Setting, Verdict
 from cycleqd_runner.tasks.items import PythonItem, Question, ShellItem, SqlItem
-from cycleqd_runner.tasks.registry import FACTORIES, LATER, make_evaluator
+from cycleqd_runner.tasks.registry import FACTORIES, make_evaluator
 from cycleqd_runner.tasks.run import evaluate
 from tests.docs.pages import ROOT, samples, spoken
 from tests.runner.tasks import db_plays, lm_eval_tasks, os_problems
@@ -24,7 +26,7 @@ PAGE = ROOT / "docs" / "evaluators.md"
 KINDS: dict[str, type[Question]] = {"Sql": SqlItem, "Shell": ShellItem, "PythonTests": PythonItem}
 EPISODES = ("AgentBenchDB", "AgentBenchOS")
 """Whose items are of a benchmark's own form and are played in several turns."""
-HARNESSES = ("LmEval",)
+HARNESSES = ("Inspect", "LmEval")
 """Whose items are another program's."""
 
 
@@ -47,7 +49,7 @@ def test_every_field_of_an_item_is_described(kind: str) -> None:
 
 
 def test_every_evaluator_is_named() -> None:
-    assert {*FACTORIES, *LATER} <= set(spoken(PAGE))
+    assert {*FACTORIES} <= set(spoken(PAGE))
 
 
 def test_the_task_is_one() -> None:
@@ -81,6 +83,24 @@ def test_the_evaluator_to_learn_from_works() -> None:
 
 def test_nobody_is_without_a_test_of_its_items() -> None:
     assert {*KINDS, *EPISODES, *HARNESSES, "Container"} == {*FACTORIES}  # the last one: test_container.py
+
+
+def test_the_inspect_task_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai", reason="inspect-ai is not installed (cycleqd[benchmarks])")
+    (sample,) = (sample for sample in samples(PAGE, "python") if sample.section == "Inspect")
+    (tmp_path / "riddles.py").write_text(sample.text)
+    (block,) = (text for text in spoken(PAGE, "Inspect") if text.startswith("evaluator:"))
+    annotation: Any = Task.model_fields["evaluator"].annotation
+    spec: EvaluatorBase = TypeAdapter(annotation).validate_python(
+        yaml.safe_load(block)["evaluator"], context={"place": beside(tmp_path)}
+    )
+    evaluator = make_evaluator(spec, read_data)
+    owl, kiwi = evaluator.items()
+    answers = {"Which bird hunts at night?": "Owl.", "Which bird of New Zealand cannot fly?": "A penguin"}
+    setting = Setting(NoSandbox(), LIMITS)
+    verdicts = [asyncio.run(evaluator.judge(item, Scripted(answers), setting)) for item in (owl, kiwi)]
+    assert [verdict.score for verdict in verdicts] == [1, 0]
+    assert verdicts[0].messages[0].content == "Answer with one word."
 
 
 def test_the_agentbench_db_items_are_solved_by_their_labels() -> None:

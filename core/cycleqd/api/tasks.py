@@ -140,14 +140,20 @@ class LmEvalEvaluator(EvaluatorBase):
     """Examples in the prompt; the task's own default if unset."""
 
 
+def _placed_task(task: str, info: ValidationInfo) -> str:
+    """Say where the file of a task leads, as for a :data:`~cycleqd.api.base.Uri`."""
+    file, _, name = task.rpartition("@")
+    return f"{placed(file, info)}@{name}" if file.endswith(".py") else task
+
+
 class InspectEvaluator(EvaluatorBase):
     """A task of inspect-ai, run with the engine as its model provider."""
 
     type: Literal["Inspect"]
-    task: Annotated[str, Field(min_length=1, max_length=400)]
-    """Registered name, or ``FILE.py@TASK``."""
+    task: Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_placed_task)]
+    """Registered name, or ``FILE.py@TASK``: a file of one's own, ``s3://``, ``file://`` or beside the manifest."""
     args: dict[str, str] = Field(default_factory=dict)
-    """Arguments of the task."""
+    """Arguments of the task, each as YAML has it: ``"2"`` is a number."""
 
 
 class ContainerEvaluator(EvaluatorBase):

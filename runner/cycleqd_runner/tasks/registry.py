@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from cycleqd.api.tasks import EvaluatorBase
-from cycleqd.errors import UnsupportedHere, near_misses
 from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
 from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
 from cycleqd_runner.tasks.container import container_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.inspect_tasks import inspect_evaluator
 from cycleqd_runner.tasks.lm_eval import lm_eval_evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
@@ -40,10 +40,10 @@ FACTORIES: dict[str, Factory] = {
     "AgentBenchDB": _with_data(agentbench_db_evaluator),
     "AgentBenchOS": agentbench_os_evaluator,
     "Container": _with_data(container_evaluator),
+    "Inspect": inspect_evaluator,
     "LmEval": lm_eval_evaluator,
 }
-LATER = ("Inspect",)
-"""Types that the manifest's schema knows and this version cannot run."""
+"""By the ``type`` of the block: all that the schema knows."""
 
 
 def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
@@ -54,14 +54,7 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
         fetch: reads its ``data`` and other files that it names.
 
     Raises:
-        UnsupportedHere: this version has no evaluator of that type.
+        UnsupportedHere: something that it needs is not installed.
         BadData: the items file is broken or missing.
     """
-    kind = str(getattr(spec, "type", ""))
-    factory = FACTORIES.get(kind)
-    if factory is None:
-        hint = "" if kind in LATER else near_misses(kind, FACTORIES)
-        raise UnsupportedHere(
-            f"This version cannot run evaluators of type {kind}{hint}: use one of {', '.join(sorted(FACTORIES))}."
-        )
-    return factory(spec, fetch)
+    return FACTORIES[getattr(spec, "type")](spec, fetch)
