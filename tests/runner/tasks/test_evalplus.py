@@ -13,31 +13,8 @@ from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.evalplus import SHAPES
 from cycleqd_runner.tasks.inside.evalplus import Problem, is_close, shaped
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
+from tests.runner.tasks.python_problems import HUMANEVAL_PLUS, MBPP_PLUS
 from tests.runner.tasks.support import judge_answers
-
-MBPP: dict[str, Any] = {
-    "task_id": "Mbpp/1000",
-    "prompt": '"""\nWrite a function to halve numbers.\nassert halves([2, 4]) == [1.0, 2.0]\n"""\n',
-    "entry_point": "halves",
-    "canonical_solution": "\ndef halves(numbers):\n    return [n / 2 for n in numbers]\n",
-    "base_input": [[[2, 4]], [[]]],
-    "plus_input": [[[1, 3]], [[0.1]]],
-    "contract": '\n    assert isinstance(numbers, list), "invalid inputs" # $_CONTRACT_$\n',
-    "assertion": "assert halves([2, 4]) == [1.0, 2.0]",
-    "atol": 0,
-}
-HUMAN: dict[str, Any] = {
-    "task_id": "HumanEval/1000",
-    "prompt": 'from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    """ Add them up.\n    """\n',
-    "entry_point": "total",
-    "canonical_solution": "    while len(numbers) > 1:\n        numbers.append(numbers.pop() + numbers.pop())\n"
-    "    return numbers[0] if numbers else 0\n",
-    "test": "def check(candidate):\n    assert candidate([1]) == 1\n",
-    "base_input": [[[1, 2]], [[]]],
-    "plus_input": [[[5, -5, 7]]],
-    "contract": "",
-    "atol": 0,
-}
 
 
 def built(*problems: dict[str, Any], extra_tests: bool = True) -> Evaluator:
@@ -50,22 +27,22 @@ def scores(evaluator: Evaluator, answers: dict[str, str]) -> dict[str, tuple[flo
 
 
 def test_problems_are_put_as_the_papers_authors_put_them_and_hide_their_inputs() -> None:
-    mbpp, human = built(MBPP, HUMAN).items()
+    mbpp, human = built(MBPP_PLUS, HUMANEVAL_PLUS).items()
     assert (mbpp.id, human.id) == ("Mbpp/1000", "HumanEval/1000")
     assert mbpp.payload["prompt"] == (
         "Write a function to halve numbers. Your code should satisfy the following assertion:\n"
         "```python\nassert halves([2, 4]) == [1.0, 2.0]\n```"
     )
     assert human.payload["prompt"] == (
-        f"Write a solution to the following problem:\n```python\n{HUMAN['prompt'].strip()}\n```"
+        f"Write a solution to the following problem:\n```python\n{HUMANEVAL_PLUS['prompt'].strip()}\n```"
     )
 
 
 def test_answers_are_compared_with_the_problems_own_solution() -> None:
     found = scores(
-        built(MBPP),
+        built(MBPP_PLUS),
         {
-            "the solution": MBPP["canonical_solution"],
+            "the solution": MBPP_PLUS["canonical_solution"],
             "another way": "halves = lambda numbers: list(map(lambda n: n * 0.5, numbers))",
             "nearly, as floats are": "def halves(numbers):\n    return [n / 2 + 5e-7 for n in numbers]",
             "not nearly enough": "def halves(numbers):\n    return [n / 2 + 5e-6 for n in numbers]",
@@ -88,17 +65,17 @@ def test_answers_are_compared_with_the_problems_own_solution() -> None:
 
 def test_extra_inputs_can_be_switched_off() -> None:
     narrow = {"narrow": "def halves(numbers):\n    return [n // 2 / 1 for n in numbers]"}
-    assert scores(built(MBPP, extra_tests=False), narrow)["narrow"] == (1.0, None)
+    assert scores(built(MBPP_PLUS, extra_tests=False), narrow)["narrow"] == (1.0, None)
 
 
 def test_neither_solution_nor_answer_spoils_the_inputs_of_the_other() -> None:
-    whole = HUMAN["prompt"] + HUMAN["canonical_solution"]
+    whole = HUMANEVAL_PLUS["prompt"] + HUMANEVAL_PLUS["canonical_solution"]
     answers = {
         "the solution, which empties its argument": whole,
         "another": "def total(numbers):\n    return sum(numbers)",
         "wrong on the extra input": "def total(numbers):\n    return sum(map(abs, numbers))",
     }
-    assert [score for score, _ in scores(built(HUMAN), answers).values()] == [1, 1, 0]
+    assert [score for score, _ in scores(built(HUMANEVAL_PLUS), answers).values()] == [1, 1, 0]
 
 
 def test_an_answer_cannot_change_what_is_right() -> None:
@@ -110,11 +87,11 @@ def test_an_answer_cannot_change_what_is_right() -> None:
         "claims that the item is broken": "import os\nfor d in range(3, 20):\n"
         '    try: os.write(d, b\'{"proof": "guessed", "broken": "me"}\')\n    except OSError: pass\nos._exit(0)',
     }
-    assert [score for score, _ in scores(built(MBPP), answers).values()] == [0] * len(answers)
+    assert [score for score, _ in scores(built(MBPP_PLUS), answers).values()] == [0] * len(answers)
 
 
 def test_a_problem_whose_own_solution_fails_is_not_the_models_fault() -> None:
-    broken = {**MBPP, "canonical_solution": "\ndef halves(numbers):\n    return numbers[99]\n"}
+    broken = {**MBPP_PLUS, "canonical_solution": "\ndef halves(numbers):\n    return numbers[99]\n"}
     with pytest.raises(
         BadData, match=r"PythonTests item Mbpp/1000: its own reference fails \(IndexError: .*\): correct"
     ):
@@ -122,12 +99,12 @@ def test_a_problem_whose_own_solution_fails_is_not_the_models_fault() -> None:
 
 
 def test_large_inputs_are_judged() -> None:
-    large = {**HUMAN, "plus_input": [[list(range(200_000))]]}
+    large = {**HUMANEVAL_PLUS, "plus_input": [[list(range(200_000))]]}
     assert scores(built(large), {"right": "def total(numbers):\n    return sum(numbers)"})["right"] == (1.0, None)
 
 
 def test_a_file_without_extra_inputs_is_read() -> None:
-    assert len(built({**HUMAN, "plus_input": {}}).items()[0].payload["tests"]) == 2  # type: ignore[arg-type]
+    assert len(built({**HUMANEVAL_PLUS, "plus_input": {}}).items()[0].payload["tests"]) == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -141,11 +118,11 @@ def test_a_file_without_extra_inputs_is_read() -> None:
 )
 def test_broken_problems_are_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(BadData, match=said):
-        built({**MBPP, **change})
+        built({**MBPP_PLUS, **change})
 
 
 def test_a_number_of_too_many_digits_is_refused_in_one_sentence() -> None:
-    line = json.dumps(MBPP).replace("0.1", "9" * 5000).encode()
+    line = json.dumps(MBPP_PLUS).replace("0.1", "9" * 5000).encode()
     with pytest.raises(BadData, match=r"^plus\.jsonl, line 1: not JSON \(Exceeds the limit .*\); expected one object"):
         python_tests_evaluator(PythonTestsEvaluator(type="PythonTests", data="plus.jsonl"), line)
 

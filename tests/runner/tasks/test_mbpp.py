@@ -13,16 +13,9 @@ import pytest
 from cycleqd.api.tasks import PythonTestsEvaluator
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
+from tests.runner.tasks.python_problems import MBPP, SANITIZED
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all, judge_answers
 
-MBPP: dict[str, object] = {
-    "text": "Write f.",
-    "code": "def f(x):\r\n    return x + 1",
-    "task_id": 7,
-    "test_setup_code": "",
-    "test_list": ["assert f(1) == 2"],
-    "challenge_test_list": ["assert f(10) == 11"],
-}
 NARROW = {"narrow": "def f(x):\n    return 2"}
 
 
@@ -56,13 +49,7 @@ def test_extra_tests_are_run_unless_switched_off() -> None:
 
 
 def test_the_sanitized_form_is_read_too() -> None:
-    line: dict[str, object] = {
-        "prompt": "Write f.",
-        "task_id": "8",
-        "test_imports": ["import math"],
-        "test_list": ["assert f(1) == math.e"],
-    }
-    (item,) = built(line).items()
+    (item,) = built(SANITIZED).items()
     assert (item.id, item.payload["setup"]) == ("mbpp-8", "import math")
 
 
