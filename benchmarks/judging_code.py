@@ -32,7 +32,7 @@ def frequent(words, most):
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     return ranked[:math.ceil(most)]
 """
-FORMS = {
+FORMS: dict[str, dict[str, object]] = {
     "MBPP": {
         "text": "Write a function to find the most frequent words.",
         "code": CODE,

@@ -35,7 +35,7 @@ OS_ITEMS = [
         "description": "How many files are in /srv?",
         "create": {"init": "touch /srv/a /srv/b"},
         "start": "sleep 76542 &",
-        "evaluation": {"check": [None, '[ "$1" = "$2" ]'], "example": "ls /srv | wc -l"},
+        "evaluation": {"check": [None, '[ "$1" = "$(printf %s "$2")" ]'], "example": "ls /srv | wc -l"},
     },
     {
         "description": "Which is the system's name?",

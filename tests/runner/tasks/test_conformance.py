@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,19 +15,41 @@ from typing import Any, get_args
 import pytest
 
 from cycleqd.api.tasks import SplitSizes
+from cycleqd.errors import UnsupportedHere
 from cycleqd.records import BROKEN, ItemOutcome
 from cycleqd.splits import make_splits
 from cycleqd_runner.chat import ChatModel
-from cycleqd_runner.sandbox import HostSandbox, Sandbox
+from cycleqd_runner.sandbox import HostSandbox, Sandbox, open_sandbox
 from cycleqd_runner.sandbox.hosts import LocalHost
 from cycleqd_runner.tasks.contract import Item, Pool, Setting, Verdict
 from cycleqd_runner.tasks.registry import FACTORIES
 from cycleqd_runner.tasks.run import TRIES
-from tests.runner.tasks.conformance import GARBAGE, LIMITS, DownSandbox, Subject, down, here, watched
+from tests.runner.tasks.conformance import GARBAGE, LIMITS, DownSandbox, Player, Subject, down, here, watched
 from tests.runner.tasks.conformance_subjects import SUBJECTS
-from tests.runner.tasks.support import in_sandbox
 
+Work = Callable[[Sandbox], Coroutine[Any, Any, Any]]
+InWorker = Callable[[Work], Any]
 every_evaluator = pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
+
+
+@pytest.fixture(scope="module")
+def in_worker() -> Iterator[InWorker]:
+    """Run work with the one sandbox of all tests, in their one event loop, or skip what it lacks."""
+    with asyncio.Runner() as runner:
+        opening = open_sandbox()
+
+        def run(work: Work) -> Any:
+            try:
+                return runner.run(work(sandbox))
+            except UnsupportedHere as error:
+                pytest.skip(f"no sandbox: {error}")
+
+        try:
+            sandbox = runner.run(opening.__aenter__())
+        except UnsupportedHere as error:
+            pytest.skip(f"no sandbox: {error}")
+        yield run
+        runner.run(opening.__aexit__(None, None, None))
 
 
 def facts(outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:
@@ -45,7 +67,7 @@ def test_no_evaluator_is_without_the_suite() -> None:
 
 @every_evaluator
 def test_items_are_the_same_in_the_same_order_each_time(subject: Subject) -> None:
-    items, again = subject.make().items(), subject.make().items()
+    items, again = subject.evaluator.items(), subject.make().items()
     assert items == again
     assert [item.payload for item in items] == [item.payload for item in again]
     assert len({item.id for item in items}) == len(items) > 0
@@ -56,7 +78,7 @@ def test_items_are_the_same_in_the_same_order_each_time(subject: Subject) -> Non
 
 @every_evaluator
 def test_splits_depend_on_the_seed_alone(subject: Subject) -> None:
-    items = subject.make().items()
+    items = subject.evaluator.items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
     part = max(1, len(items) // 4)
     sizes = SplitSizes(search=part, validation=part, test=part)
@@ -68,8 +90,8 @@ def test_splits_depend_on_the_seed_alone(subject: Subject) -> None:
 
 
 @every_evaluator
-def test_gold_answers_score_1(subject: Subject) -> None:
-    outcomes = in_sandbox(lambda sandbox: subject.play(sandbox, subject.gold))
+def test_gold_answers_score_1(subject: Subject, in_worker: InWorker) -> None:
+    outcomes = in_worker(lambda sandbox: subject.play(sandbox, subject.gold))
     assert [(outcome.score, outcome.reason) for outcome in outcomes] == [(1, None)] * len(subject.items)
     for item, outcome in zip(subject.items, outcomes, strict=True):
         assert (outcome.item, outcome.group) == (item.id, item.group)
@@ -79,33 +101,34 @@ def test_gold_answers_score_1(subject: Subject) -> None:
 
 
 @every_evaluator
-def test_empty_answers_and_garbage_score_0_with_a_reason_of_one_line(subject: Subject) -> None:
-    async def work(sandbox: Sandbox) -> list[tuple[ItemOutcome, ...]]:
-        return await asyncio.gather(
-            *(subject.play(sandbox, lambda item, text=text: subject.says(item, text)) for text in GARBAGE.values())
-        )
+def test_empty_answers_and_garbage_score_0_with_a_reason_of_one_line(subject: Subject, in_worker: InWorker) -> None:
+    def saying(text: str) -> Player:
+        return lambda item: subject.says(item, text)
 
-    for kind, outcomes in zip(GARBAGE, in_sandbox(work), strict=True):
+    async def work(sandbox: Sandbox) -> list[tuple[ItemOutcome, ...]]:
+        return await asyncio.gather(*(subject.play(sandbox, saying(text)) for text in GARBAGE.values()))
+
+    for kind, outcomes in zip(GARBAGE, in_worker(work), strict=True):
         assert [outcome.score for outcome in outcomes] == [0] * len(subject.items), kind
         assert all(is_one_line(outcome.reason) for outcome in outcomes), kind
 
 
 @every_evaluator
-def test_an_engine_that_is_down_is_no_score_after_some_tries(subject: Subject) -> None:
+def test_an_engine_that_is_down_is_no_score_after_some_tries(subject: Subject, in_worker: InWorker) -> None:
     tries: Counter[str] = Counter()
 
     def player(item: Item) -> ChatModel:
         tries[item.id] += 1
         return down(item)
 
-    for outcome in in_sandbox(lambda sandbox: subject.play(sandbox, player)):
+    for outcome in in_worker(lambda sandbox: subject.play(sandbox, player)):
         assert outcome.score is None
         assert outcome.reason == f"not scored after {TRIES} tries: the engine is down"
     assert tries == Counter({item.id: TRIES for item in subject.items})
 
 
 @every_evaluator
-def test_an_engine_that_comes_back_costs_nothing_but_time(subject: Subject) -> None:
+def test_an_engine_that_comes_back_costs_nothing_but_time(subject: Subject, in_worker: InWorker) -> None:
     failed: set[str] = set()
 
     def player(item: Item) -> ChatModel:
@@ -114,7 +137,7 @@ def test_an_engine_that_comes_back_costs_nothing_but_time(subject: Subject) -> N
         failed.add(item.id)
         return down(item)
 
-    outcomes = in_sandbox(lambda sandbox: subject.play(sandbox, player))
+    outcomes = in_worker(lambda sandbox: subject.play(sandbox, player))
     assert [outcome.score for outcome in outcomes] == [1] * len(failed) == [1] * len(subject.items)
 
 
@@ -128,7 +151,7 @@ def test_a_sandbox_that_is_down_is_no_score(subject: Subject) -> None:
 
 
 @every_evaluator
-def test_a_sandbox_that_is_killed_is_never_a_wrong_answer(subject: Subject) -> None:
+def test_a_sandbox_that_is_killed_is_never_a_wrong_answer(subject: Subject, in_worker: InWorker) -> None:
     async def work(sandbox: Sandbox) -> tuple[Sequence[ItemOutcome], Sequence[ItemOutcome]]:
         if not (isinstance(sandbox, HostSandbox) and isinstance(sandbox.host, LocalHost)):
             pytest.skip("the sandbox's host is not this process's own")
@@ -141,13 +164,13 @@ def test_a_sandbox_that_is_killed_is_never_a_wrong_answer(subject: Subject) -> N
         struck = await subject.play(sandbox, lambda item: watched(subject.gold(item), kill), repeats=2)
         return struck, await subject.play(sandbox, subject.gold)
 
-    struck, afterwards = in_sandbox(work)
+    struck, afterwards = in_worker(work)
     assert {outcome.score for outcome in struck} <= {1, None}
     assert [outcome.score for outcome in afterwards] == [1] * len(subject.items)
 
 
 @every_evaluator
-def test_numerically_broken_answers_are_no_score(subject: Subject) -> None:
+def test_numerically_broken_answers_are_no_score(subject: Subject, in_worker: InWorker) -> None:
     def broken(result: Any) -> Any:
         return replace(result, finish="broken")
 
@@ -157,12 +180,12 @@ def test_numerically_broken_answers_are_no_score(subject: Subject) -> None:
         model = watched(subject.gold(item), after=broken)
         return await subject.evaluator.judge(item, model, Setting(sandbox, LIMITS))
 
-    verdict = in_sandbox(work)
+    verdict = in_worker(work)
     assert (verdict.score, verdict.reason) == (None, BROKEN)
 
 
 @every_evaluator
-def test_the_same_again_gives_the_same_and_many_at_once_do_not_mind_each_other(subject: Subject) -> None:
+def test_the_same_again_gives_the_same_and_so_do_many_at_once(subject: Subject, in_worker: InWorker) -> None:
     right = {item.id for item in subject.items[::2]}
 
     def player(item: Item) -> ChatModel:
@@ -171,14 +194,14 @@ def test_the_same_again_gives_the_same_and_many_at_once_do_not_mind_each_other(s
     async def work(sandbox: Sandbox) -> list[tuple[ItemOutcome, ...]]:
         return [await subject.play(sandbox, player, repeats=repeats) for repeats in (8, 8, 1)]
 
-    first, second, alone = in_sandbox(work)
+    first, second, alone = in_worker(work)
     assert facts(first) == facts(second)
     assert [outcome.score for outcome in first] == [outcome.score for outcome in alone]
     assert {outcome.item for outcome in first if outcome.score == 1} == right
 
 
 @every_evaluator
-def test_tokens_are_those_of_all_turns(subject: Subject) -> None:
+def test_tokens_are_those_of_all_turns(subject: Subject, in_worker: InWorker) -> None:
     counts: dict[str, Counter[str]] = {item.id: Counter() for item in subject.items}
 
     def player(item: Item) -> ChatModel:
@@ -188,25 +211,27 @@ def test_tokens_are_those_of_all_turns(subject: Subject) -> None:
 
         return watched(subject.gold(item), after=count)
 
-    for outcome in in_sandbox(lambda sandbox: subject.play(sandbox, player)):
+    for outcome in in_worker(lambda sandbox: subject.play(sandbox, player)):
         assert outcome.prompt_tokens == counts[outcome.item]["prompt"]
         assert outcome.answer_tokens == counts[outcome.item]["answer"]
 
 
 @every_evaluator
-def test_first_questions_reach_the_engine_in_the_order_of_items(subject: Subject) -> None:
+def test_first_questions_reach_the_engine_in_the_order_of_items(subject: Subject, in_worker: InWorker) -> None:
     asked: list[str] = []
 
     def player(item: Item) -> ChatModel:
         first = iter([item.id])
         return watched(subject.gold(item), lambda: asked.extend(first))
 
-    in_sandbox(lambda sandbox: subject.play(sandbox, player, repeats=2))
+    in_worker(lambda sandbox: subject.play(sandbox, player, repeats=2))
     assert asked == [item.id for item in subject.items for _ in range(2)]
 
 
 @every_evaluator
-def test_hostile_answers_harm_nothing(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_answers_harm_nothing(
+    subject: Subject, in_worker: InWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoy = here(tmp_path)
     decoy.path.write_text("mine: a secret of the file")
     decoy.path.chmod(0o666)
@@ -225,7 +250,7 @@ def test_hostile_answers_harm_nothing(subject: Subject, tmp_path: Path, monkeypa
         verdicts.extend(await asyncio.gather(*attacks))
         return await subject.play(sandbox, subject.gold)
 
-    afterwards = in_sandbox(work)
+    afterwards = in_worker(work)
     assert [(answer, v.score) for answer, v in zip(answers, verdicts, strict=True)] == [(one, 0) for one in answers]
     assert "a secret of" not in str([(verdict.messages, verdict.reason) for verdict in verdicts])
     assert [path.name for path in tmp_path.iterdir()] == ["decoy"]

@@ -55,9 +55,6 @@ def test_the_sanitized_form_is_read_too() -> None:
 
 # The real problems
 
-CANNOT_TELL: dict[str, str] = {}
-"""Problems whose tests let a changed answer pass, with the reason."""
-
 
 def data() -> Path:
     if "CYCLEQD_DATA" not in os.environ:
@@ -96,7 +93,9 @@ def test_the_code_of_each_problem_passes_its_tests(mbpp: Evaluator) -> None:
     assert {item.id: v.reason for item, v in zip(mbpp.items(), verdicts, strict=True) if v.score != 1} == {}
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in the problems' own code
 def test_the_code_of_each_problem_fails_when_it_is_changed(mbpp: Evaluator) -> None:
     verdicts = judge_all(mbpp, mbpp.items(), changed)
-    passed = {item.id for item, v in zip(mbpp.items(), verdicts, strict=True) if v.score != 0}
-    assert passed == {*CANNOT_TELL}
+    assert [item.id for item, verdict in zip(mbpp.items(), verdicts, strict=True) if verdict.score != 0] == []
+    # It is the tests that object, not Python.
+    assert not [verdict.reason for verdict in verdicts if str(verdict.reason).startswith(("SyntaxError", "NameError"))]
