@@ -23,7 +23,7 @@ from cycleqd_runner.sandbox import HostSandbox, Sandbox, open_sandbox
 from cycleqd_runner.sandbox.hosts import LocalHost
 from cycleqd_runner.tasks.contract import Item, Pool, Setting, Verdict
 from cycleqd_runner.tasks.registry import FACTORIES
-from cycleqd_runner.tasks.run import TRIES
+from cycleqd_runner.tasks.run import TRIES, evaluate
 from tests.runner.tasks.conformance import GARBAGE, LIMITS, DownSandbox, Player, Subject, down, here, watched
 from tests.runner.tasks.conformance_subjects import SUBJECTS
 
@@ -176,12 +176,17 @@ def test_numerically_broken_answers_are_no_score(subject: Subject, in_worker: In
 
     (item, *_) = subject.items
 
-    async def work(sandbox: Sandbox) -> Verdict:
+    async def work(sandbox: Sandbox) -> ItemOutcome:
+        if subject.machines:
+            sandbox.require_machines()
         model = watched(subject.gold(item), after=broken)
-        return await subject.evaluator.judge(item, model, Setting(sandbox, LIMITS))
+        evaluation, _ = await evaluate(
+            subject.evaluator, [item], model, sandbox, LIMITS, repeats=1, split="search", task_name="conformance"
+        )
+        return evaluation.outcomes[0]
 
-    verdict = in_worker(work)
-    assert (verdict.score, verdict.reason) == (None, BROKEN)
+    outcome = in_worker(work)
+    assert (outcome.score, outcome.reason) == (None, BROKEN)
 
 
 @every_evaluator
