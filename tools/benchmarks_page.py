@@ -83,6 +83,7 @@ AIMS = (
         "busy",
         "Four workers and the executor share two cores; what else runs there delays breeding and writing.",
     ),
+    Aim("judging an answer of code, 16 at a time, beside the model", "<= 50 ms", "judging_code", "judging an item"),
 )
 
 

@@ -85,11 +85,11 @@ class ShellEvaluator(ProceduralEvaluator):
 
 
 class PythonTestsEvaluator(ProceduralEvaluator):
-    """Description to Python function, judged by unit tests. ``data`` may be MBPP's JSON Lines format."""
+    """Description to Python function, judged by unit tests. ``data`` may be MBPP's or EvalPlus' JSON Lines."""
 
     type: Literal["PythonTests"]
     extra_tests: bool = True
-    """Also run the tests of the items' ``challenge_test_list``/``plus_test_list`` where they have one."""
+    """Also run the tests of the items' ``challenge_test_list``, ``plus_test_list`` or ``plus_input``, if any."""
 
 
 class AgentBenchDbEvaluator(EvaluatorBase):

@@ -67,6 +67,8 @@ class PythonItem(Question):
     """Statements, usually ``assert f(1) == 2``; each must run without an exception."""
     setup: str = ""
     """Code that is run after the answer and before the tests, for example imports that the tests need."""
+    reference: str = ""
+    """Code that is run before the answer and out of its reach; tests know what it defines as ``reference``."""
 
 
 class Identified(Protocol):
@@ -107,8 +109,9 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], L]) 
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadData(f"{name}, line {number}: not JSON ({error.msg}); expected one object a line.") from error
+        except ValueError as error:  # of JSON, or a number with too many digits
+            said = getattr(error, "msg", error)
+            raise BadData(f"{name}, line {number}: not JSON ({said}); expected one object a line.") from error
         if not isinstance(value, dict):
             raise BadData(f"{name}, line {number}: expected a JSON object, got {type(value).__name__}.")
         try:

@@ -57,4 +57,5 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
         UnsupportedHere: something that it needs is not installed.
         BadData: the items file is broken or missing.
     """
-    return FACTORIES[getattr(spec, "type")](spec, fetch)
+    kind: str = getattr(spec, "type", "")
+    return FACTORIES[kind](spec, fetch)

@@ -1,4 +1,4 @@
-"""Models that play episodes of AgentBenchDB by a script."""
+"""A file of AgentBenchDB's form, and models that play episodes by a script."""
 
 from __future__ import annotations
 
@@ -37,3 +37,26 @@ def gold(item: Item) -> Plays:
         looked = question.table_name.replace("`", "``")
         return Plays(operation(f"SELECT * FROM `{looked}`"), answer(*question.label))
     return Plays(*map(operation, question.label), answer("done"))
+
+
+TABLE = "`Big ``EU`` cities`"
+"""The table of the items here, as statements name it."""
+
+
+def line(kind: str, label: Sequence[str]) -> bytes:
+    """Return a line of a dbbench file about one small table."""
+    columns = [{"name": name, "type": "INT"} for name in ("City", "Country", "People (%)")]
+    rows = [["Lyon", "France", "520"], ["Porto", "Portugal", 230], ["Bergen", "Norway", "1,280"]]
+    table = {"table_name": "Big `EU` cities", "table_info": {"columns": columns, "rows": rows}}
+    said = {
+        "description": f"{kind}?",
+        "add_description": "The table is Big `EU` cities.",
+        "type": [kind],
+        "label": label,
+    }
+    return json.dumps(said | {"table": table}).encode() + b"\n"
+
+
+UPDATE = f"UPDATE {TABLE} SET Country = 'FR' WHERE City = 'Lyon'"
+FILE = line("other", ["Lyon"]) + line("ranking", ["1280.0", "none"]) + line("UPDATE", [UPDATE])
+FILE += line("INSERT", [f"INSERT INTO {TABLE} VALUES ('Oslo', 'Norway', '700')"])

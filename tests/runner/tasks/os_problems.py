@@ -65,16 +65,15 @@ def type_(code: str) -> str:
 class Agent:
     """Says one thing after the other; a function is given the last output. Remembers what it was asked."""
 
-    def __init__(self, *says: str | Callable[[str], str], finish: str = "stop") -> None:
+    def __init__(self, *says: str | Callable[[str], str]) -> None:
         self._says = list(says)
-        self._finish = finish
         self.asked: list[tuple[Message, ...]] = []
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         self.asked.append(tuple(messages))
         say = self._says[min(len(self.asked), len(self._says)) - 1]
         text = say if isinstance(say, str) else say(messages[-1].content.removeprefix(_OUTPUT))
-        return Answer(text, prompt_tokens=7, answer_tokens=3, finish=self._finish)  # type: ignore[arg-type]
+        return Answer(text, prompt_tokens=7, answer_tokens=3, finish="stop")
 
     @property
     def outputs(self) -> list[str]:

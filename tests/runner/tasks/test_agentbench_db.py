@@ -33,7 +33,7 @@ from cycleqd_runner.tasks.agentbench_db.values import is_right
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.items import read_lines
 from cycleqd_runner.tasks.run import evaluate
-from tests.runner.tasks.db_plays import Plays, answer, gold, operation
+from tests.runner.tasks.db_plays import FILE, UPDATE, Plays, answer, gold, line, operation
 from tests.runner.tasks.support import NoSandbox, in_sandbox
 
 ServerName = Literal["MySQL", "SQLite"]
@@ -42,25 +42,6 @@ DATA = os.environ.get("CYCLEQD_DATA")
 has_mariadb = all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in PROGRAMS)
 needs_mariadb = pytest.mark.skipif(not has_mariadb, reason="no MariaDB here (mariadb-server)")
 needs_data = pytest.mark.skipif(DATA is None, reason="CYCLEQD_DATA is not set: the folder with AgentBench's items")
-
-
-def line(kind: str, label: Sequence[str]) -> bytes:
-    """Return a line of a dbbench file about one small table."""
-    columns = [{"name": name, "type": "INT"} for name in ("City", "Country", "People (%)")]
-    rows = [["Lyon", "France", "520"], ["Porto", "Portugal", 230], ["Bergen", "Norway", "1,280"]]
-    table = {"table_name": "Big `EU` cities", "table_info": {"columns": columns, "rows": rows}}
-    said = {
-        "description": f"{kind}?",
-        "add_description": "The table is Big `EU` cities.",
-        "type": [kind],
-        "label": label,
-    }
-    return json.dumps(said | {"table": table}).encode() + b"\n"
-
-
-UPDATE = "UPDATE `Big ``EU`` cities` SET Country = 'FR' WHERE City = 'Lyon'"
-FILE = line("other", ["Lyon"]) + line("ranking", ["1280.0", "none"]) + line("UPDATE", [UPDATE])
-FILE += line("INSERT", ["INSERT INTO `Big ``EU`` cities` VALUES ('Oslo', 'Norway', '700')"])
 
 
 def wrong(item: Item) -> Plays:
@@ -72,7 +53,7 @@ def wrong(item: Item) -> Plays:
 
 BADLY: dict[str, Callable[[Item], Plays]] = {
     "empty": lambda _: Plays("", ""),
-    "garbage": lambda _: Plays("\x00 ][ %s {} Action: Operation"),
+    "no action": lambda _: Plays("][ %s {} Action: Operation"),
     "wrong": wrong,
     "an answer only": lambda _: Plays(answer("done")),
     "looks only": lambda _: Plays(operation("SELECT 1"), answer("done")),
@@ -169,11 +150,8 @@ def agentbench_md5(content: Content) -> str:
 
 
 @pytest.mark.parametrize("name", ["MySQL", "SQLite"])
-def test_gold_scores_1_and_all_else_0_and_so_again(name: ServerName) -> None:
+def test_all_but_gold_scores_0(name: ServerName) -> None:
     evaluator = evaluator_of(FILE, name)
-    first = played(evaluator, gold)
-    assert [verdict.score for verdict in first] == [1] * 4
-    assert played(evaluator, gold) == first
     for how, player in BADLY.items():
         assert [verdict.score for verdict in played(evaluator, player)] == [0] * 4, how
 

@@ -7,23 +7,20 @@ import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from cycleqd.api.tasks import AgentBenchOsEvaluator, SandboxLimits
-from cycleqd.errors import BadData, MissingInput, TemporaryError, Unscored, UnsupportedHere
+from cycleqd.errors import BadData, MissingInput, Unscored, UnsupportedHere
 from cycleqd.manifest import load_manifest
-from cycleqd.records import ItemOutcome
 from cycleqd_runner.chat import ChatModel
-from cycleqd_runner.sandbox import HostSandbox, Machine, MachineSpec, Sandbox
+from cycleqd_runner.sandbox import HostSandbox, Sandbox
 from cycleqd_runner.sandbox.hosts import LocalHost
 from cycleqd_runner.tasks.agentbench_os import AgentBenchOs
 from cycleqd_runner.tasks.agentbench_os.protocol import INSTRUCTION, Action, action_in, opening, shown
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.registry import make_evaluator
-from cycleqd_runner.tasks.run import evaluate
 from cycleqd_runner.unsupported import require_machines
 from tests.runner.tasks.os_problems import SCRIPTS, Agent, gold, think, type_
 from tests.runner.tasks.support import NoSandbox, in_sandbox
@@ -299,72 +296,25 @@ def test_the_verdict_tells_the_whole_conversation() -> None:
 # The contract
 
 
-def outcomes(evaluator: AgentBenchOs, model: ChatModel, sandbox: Sandbox | None = None) -> tuple[ItemOutcome, ...]:
-    """Evaluate all items, twice each, as a run does."""
-
-    async def work(sandbox: Sandbox) -> tuple[ItemOutcome, ...]:
-        evaluation, _ = await evaluate(
-            evaluator,
-            evaluator.items(),
-            model,
-            sandbox,
-            LIMITS,
-            repeats=2,
-            split="search",
-            task_name="os",
-            first_wait_seconds=0.01,
-        )
-        return evaluation.outcomes
-
-    return in_sandbox(work) if sandbox is None else asyncio.run(work(sandbox))
-
-
-class LostMachines(NoSandbox):
-    """A sandbox whose machines get lost; it counts how many were begun."""
-
-    def __init__(self, error: TemporaryError | UnsupportedHere) -> None:
-        self.error, self.begun = error, 0
-
-    def machine(self, spec: MachineSpec, limits: SandboxLimits) -> AbstractAsyncContextManager[Machine]:
-        self.begun += 1
-        raise self.error
+class NoMachines(NoSandbox):
+    """A sandbox that has no machines."""
 
     def require_machines(self) -> None:
-        raise self.error
-
-
-def test_a_sandbox_that_fails_leaves_the_item_without_a_score() -> None:
-    sandbox = LostMachines(Unscored("gone"))
-    (outcome,) = outcomes(built(MATCH), Agent(think("answer(yes)")), sandbox)
-    assert (outcome.score, outcome.reason) == (None, "not scored after 3 tries: gone")
-    assert sandbox.begun == 6
+        raise UnsupportedHere("sandbox none has no machines: install proot")
 
 
 @pytest.mark.parametrize(
     "text", ["", "I would rather not.", "\0" * 10, "Act:" * 1000], ids=["empty", "no", "nul", "acts"]
 )
 def test_what_takes_no_action_scores_0_and_needs_no_machine(text: str) -> None:
-    (outcome,) = outcomes(built(MATCH), Agent(text), NoSandbox())
-    assert outcome.score == 0
-    assert outcome.reason == "turn 1 takes none of the actions bash, finish and answer"
-
-
-def test_broken_numbers_are_no_score() -> None:
-    (outcome,) = outcomes(built(MATCH), Agent(think("answer(yes)"), finish="broken"), NoSandbox())
-    assert (outcome.score, outcome.reason) == (None, "numerically broken")
+    evaluator = built(MATCH)
+    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], Agent(text), Setting(NoSandbox(), LIMITS)))
+    assert (verdict.score, verdict.reason) == (0, "turn 1 takes none of the actions bash, finish and answer")
 
 
 def test_an_items_own_script_that_meets_a_limit_is_not_the_models_fault() -> None:
     with pytest.raises(Unscored, match=r"^item os-0-\w+: its own init or start script was ended by the limit on time$"):
         play_one(Agent(think("answer(yes)")), create={"init": "sleep 9"}, limits=SandboxLimits(timeout_seconds=1))
-
-
-def test_first_questions_reach_the_model_in_item_order() -> None:
-    agent = Agent("")
-    evaluator = built(*({**MATCH, "description": str(number)} for number in range(20)))
-    outcomes(evaluator, agent, NoSandbox())
-    asked = [messages[-1].content.rpartition("\n")[2] for messages in agent.asked]
-    assert asked == [str(number // 2) for number in range(40)]
 
 
 def test_the_same_again_gives_the_same() -> None:
@@ -437,12 +387,11 @@ def sleepers() -> list[bytes]:
 
 def test_a_run_is_refused_where_there_are_no_machines() -> None:
     spec = load_manifest(ROOT / "examples" / "llama3-agents" / "run.yaml").spec
-    lost = LostMachines(UnsupportedHere("sandbox none has no machines: install proot"))
     said = r"^Task os \(AgentBenchOS\) needs machines, but sandbox none has no machines: install proot\.$"
     with pytest.raises(UnsupportedHere, match=said):
-        require_machines(spec, lost)
+        require_machines(spec, NoMachines())
     others = tuple(task for task in spec.tasks if not task.evaluator.needs_machines)
-    require_machines(spec.model_copy(update={"tasks": others}), lost)
+    require_machines(spec.model_copy(update={"tasks": others}), NoMachines())
 
 
 # AgentBench's development split

@@ -52,7 +52,7 @@ class LmEval:
         """Return all items, task by task, in the order of their documents."""
         return self._items
 
-    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
+    async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:  # noqa: ARG002 - the contract
         """Put all of a document's requests to the model at once, and let the task score the responses.
 
         Raises:
