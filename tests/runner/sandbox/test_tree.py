@@ -35,7 +35,7 @@ def test_measure_counts_blocks_and_entries(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").write_bytes(bytes(100_000))
     (tmp_path / "link").symlink_to("/usr")
-    size, entries = tree.measure(str(tmp_path))
+    size, entries = tree.Meter(str(tmp_path)).measure()
     assert 100_000 <= size < 130_000
     assert entries == 3
 
