@@ -17,7 +17,7 @@ class Census:
 
     Attributes:
         processes: command lines by number: all below this process, and all of the computer that bear a mark.
-        mounts: as the processes that were named see them.
+        mounts: those of a folder, and all in namespaces of their own.
         files: below a folder.
     """
 
@@ -45,8 +45,18 @@ def census(folder: Path, mark: str, seeing: Iterable[int] = ()) -> Census:
     own = set(descendants(os.getpid()))
     lines = {int(path.name): _command_line(path) for path in Path("/proc").glob("[0-9]*")}
     found = {pid: line for pid, line in lines.items() if line and (pid in own or (mark in line and pid != os.getpid()))}
-    mounts = [line for pid in (os.getpid(), *seeing) for line in _text(Path(f"/proc/{pid}/mounts")).splitlines()]
+    mounts = [line for line in _text(Path("/proc/self/mounts")).splitlines() if str(folder) in line]  # not others' own
+    for pid in seeing:
+        private = _namespace(pid) != _namespace(os.getpid())
+        mounts += [line for line in _text(Path(f"/proc/{pid}/mounts")).splitlines() if private or str(folder) in line]
     return Census(found, frozenset(mounts), frozenset(folder.rglob("*")))
+
+
+def _namespace(pid: int) -> str:
+    """Return the name of the namespace of a process' mounts; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    return ""
 
 
 def _command_line(process: Path) -> str:
