@@ -55,7 +55,7 @@ def census(folder: Path, mark: str, seeing: Iterable[int] = ()) -> Census:
 def _namespace(pid: int) -> str:
     """Return the name of the namespace of a process' mounts; empty if it has ended."""
     with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/mnt")
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
     return ""
 
 
