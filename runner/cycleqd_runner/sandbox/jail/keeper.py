@@ -7,27 +7,25 @@ nothing but the number of the process it started, which it looks at again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import resource
 import signal
 import socket
 from typing import NoReturn
 
 from . import linux, wire
 from .machine_tree import REPORT
-from .payload import Job, execute, prepare, set_limit
+from .payload import Job, prepare
 
-_CHUNK = 1 << 20
-_MEBIBYTE = 1 << 20
 _DESCRIPTORS = 4
 """Standard input, output and error, and the pipe on which the command's end is told."""
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""Those that can be ignored."""
 
 
 def keep(job: Job, control: socket.socket) -> NoReturn:
     """Be the first process of a machine until ``control`` ends. Told there: whether it begins, and each command."""
     linux.die_with_parent()
-    for name in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+    for name in _SIGNALS - {signal.SIGCHLD}:
         signal.signal(name, signal.SIG_IGN)  # only what is meant for it may end it
     try:
         if job.provider.own_pids:
@@ -52,7 +50,7 @@ def keep(job: Job, control: socket.socket) -> NoReturn:
         if request is None:
             os._exit(0)
         header, _ = request
-        _start(job, header, descriptors)
+        _start(header, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -63,24 +61,24 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _start(job: Job, header: wire.Header, descriptors: list[int]) -> None:
-    """Start one command with its descriptors; on the last one its number is told, later its exit code."""
+def _start(header: wire.Header, descriptors: list[int]) -> None:
+    """Start one command with its descriptors; on the last one its number is told, later its exit code.
+
+    Not by a fork: that would copy the page tables of an interpreter, which takes longer than many a command.
+    """
     report = descriptors[-1]
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # it came here without; only what is put in its place is the command's
+    places = zip(descriptors, (0, 1, 2, REPORT), strict=True)
     try:
-        child = os.fork()
-    except OSError:  # as many processes as there may be
-        os.write(report, b"P0\n")
-        return
-    if child == 0:
-        for name in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(name, signal.SIG_DFL)
-        os.setsid()
-        # Out of the way first: a descriptor may have the number that another one is to get.
-        high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, REPORT + 1) for descriptor in descriptors]
-        for descriptor, target in zip(high, (0, 1, 2, REPORT), strict=True):
-            os.dup2(descriptor, target)
-        linux.close_from(3, REPORT - 1)
-        linux.close_from(REPORT + 1)
-        set_limit(resource.RLIMIT_AS, job.limits.memory_mebibytes * _MEBIBYTE)
-        execute(header["argv"], header["environment"])
+        child = os.posix_spawn(
+            header["argv"][0],
+            header["argv"],
+            header["environment"],
+            file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for descriptor, place in places],
+            setsid=True,
+            setsigdef=_SIGNALS,
+        )
+    except (OSError, ValueError):  # as many processes as there may be; arguments too long, or with a NUL
+        child = 0
     os.write(report, b"P%d\n" % child)

@@ -6,7 +6,6 @@ is the same as for single executions, and so are the watch, the limits and the k
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -26,6 +25,8 @@ _MEBIBYTE = 1 << 20
 _ANSWER_SECONDS = 20.0
 """How long the keeper may take to start a command; after that code has done something to it."""
 _KILL_SECONDS = 10.0
+_REPORT_BYTES = 64
+"""Two short lines; code that writes there, too, is not listened to for longer."""
 _KILLED = -int(signal.SIGKILL)
 
 
@@ -57,7 +58,7 @@ class Machine:
         own = dict(zip(header["files"], contents, strict=True))
         self._template.write(directory, own, header["executable"], provider.owner(slot))
         code = Code(mapped_bytes=mapped_bytes())
-        self.job = Job(provider, slot, directory, code, inside, entries, machine=True)
+        self.job = Job(provider, slot, directory, tree.Meter(directory), code, inside, entries, machine=True)
         self.left: list[Stream] = []
         """Outputs that something which a command left behind may still write to."""
         self._control, theirs = socket.socketpair()
@@ -93,13 +94,14 @@ class Machine:
         job = replace(self.job, limits=replace(self.job.limits, timeout_seconds=seconds))
         if job.provider.files_capped:
             return job
-        size, entries = tree.measure(job.directory, 2 * job.entries)
+        size, entries = job.meter.measure(2 * job.entries)
         files = max(job.limits.files_mebibytes, math.ceil(size / _MEBIBYTE))
         return replace(job, limits=replace(job.limits, files_mebibytes=files), entries=max(job.entries, entries))
 
     def start(self, argv: list[str], descriptors: list[int]) -> bool:
         """Have the keeper start a command; False if there is none any more that could."""
-        program, environment = self._template.command(self.job.directory, argv)
+        memory = self.job.limits.memory_mebibytes
+        program, environment = self._template.command(self.job.directory, argv, memory)
         try:
             socket.send_fds(self._control, [b"x"], descriptors)
             self._control.sendall(wire.pack({"argv": program, "environment": environment}))
@@ -177,7 +179,7 @@ class _Command:
             if writer is not None:
                 os.close(writer)
             return self._concluded(_KILLED, None)
-        watch = Watch(self._job, self._report, self.outputs, client)
+        watch = Watch(self._job, self._report, self.outputs, client, ended=bool(self._said(b"S")))
         for stream in self._machine.left:
             watch.discard(stream)
         if writer is not None:
@@ -194,18 +196,30 @@ class _Command:
 
     def _number(self) -> int:
         """Return the number of the process that the keeper started for this; 0 if it started none."""
-        if not select.select([self._report], [], [], _ANSWER_SECONDS)[0]:
-            return 0
-        first, _, self._told = os.read(self._report, 64).partition(b"\n")
-        return int(first[1:]) if first[:1] == b"P" and first[1:].isdigit() else 0
+        while not (told := self._said(b"P")) and select.select([self._report], [], [], _ANSWER_SECONDS)[0]:
+            if not self._listen():
+                break
+        return int(told or 0)
 
     def _exit_code(self) -> int:
         """Return the exit code that the command's shell told; a shell that told none was killed."""
-        said = self._told
-        with contextlib.suppress(BlockingIOError):
-            said += os.read(self._report, 64)
-        said = said.strip()
-        return int(said[1:]) & 0xFF if said[:1] == b"S" and said[1:].isdigit() else _KILLED
+        self._listen()
+        told = self._said(b"S")
+        return int(told) & 0xFF if told else _KILLED
+
+    def _listen(self) -> bool:
+        """Take what was told on the report; False if nothing was."""
+        try:
+            heard = os.read(self._report, _REPORT_BYTES)
+        except BlockingIOError:
+            return False
+        self._told += heard
+        return bool(heard)
+
+    def _said(self, kind: bytes) -> bytes:
+        """Return the number that a line of a kind tells: ``P`` the keeper's, ``S`` the shell's, which may be first."""
+        lines = self._told[:_REPORT_BYTES].split(b"\n")[:-1]
+        return next((line[1:] for line in lines if line[:1] == kind and line[1:].isdigit()), b"")
 
     def _is_gone(self) -> bool:
         """Whether nothing of a killed command has its report open any more; it may take a moment to die."""

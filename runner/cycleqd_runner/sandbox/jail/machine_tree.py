@@ -70,11 +70,11 @@ ENVIRONMENT = {
     "LOGNAME": "root",
     "SHELL": "/bin/bash",
     "PWD": "/root",
-    "LANG": "C.UTF-8",
+    "LC_CTYPE": "C.UTF-8",  # not LANG: of the other categories a dozen files would be opened by every program
     "PYTHONHASHSEED": "0",
 }
 # The shell tells the exit code: PRoot itself goes on for as long as anything that the command left behind.
-_TELLING = f'"$@" {REPORT}>&-; echo "S$?" >&{REPORT}'
+_TELLING = f'ulimit -v "$1"; shift; "$@" {REPORT}>&-; echo "S$?" >&{REPORT}'
 
 
 @dataclass
@@ -120,13 +120,16 @@ class Template:
             for path in made:
                 os.chown(path, owner, owner, follow_symlinks=False)
 
-    def command(self, directory: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Return program, arguments and environment that run ``argv`` in the machine in ``directory``."""
+    def command(self, directory: str, argv: Sequence[str], memory_mebibytes: int) -> tuple[list[str], dict[str, str]]:
+        """Return program, arguments and environment that run ``argv`` in the machine in ``directory``.
+
+        ``memory_mebibytes``: of each of its processes.
+        """
         system = [f"--bind=/usr:{_SYSTEM}/usr", *(f"--bind=/{path}" for path in self.bound)]
         devices = [f"--bind={path}" for path in (*DEVICES, "/proc") if os.path.exists(path)]
         proot = ["/usr/bin/proot", "-0", "-r", os.path.join(directory, _ROOT), *system, *devices, "-w", "/root"]
         environment = {**ENVIRONMENT, "PROOT_LOADER": os.path.join(directory, _LOADER)}
-        return [*proot, "/bin/sh", "-c", _TELLING, "sh", *argv], environment
+        return [*proot, "/bin/sh", "-c", _TELLING, "sh", str(memory_mebibytes * 1024), *argv], environment
 
     def in_directory(self, directory: str, path: str) -> str:
         """Return where a path of the machine is in its directory."""

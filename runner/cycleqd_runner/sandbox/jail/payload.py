@@ -57,6 +57,8 @@ class Job:
     slot: int
     directory: str
     """The fresh directory, filled."""
+    meter: tree.Meter
+    """Of that directory."""
     code: Code
     limits: Limits
     entries: int = tree.MAX_ENTRIES

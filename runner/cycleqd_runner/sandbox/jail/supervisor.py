@@ -67,7 +67,8 @@ def _run(provider: Unsafe, slot: int, client: socket.socket, header: wire.Header
     *contents, stdin = blobs
     files = zip(header["files"], contents, strict=True)
     tree.write(directory, files, header["directories"], header["executable"], provider.owner(slot))
-    job = Job(provider, slot, directory, Code(header["argv"], header["python"], mapped_bytes()), limits)
+    code = Code(header["argv"], header["python"], mapped_bytes())
+    job = Job(provider, slot, directory, tree.Meter(directory), code, limits)
     begun = time.monotonic()
     execution = _Execution(job, client)
     execution.run(stdin)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import processes, tree
+from . import processes
 from .payload import Job
 
 _CHUNK = 1 << 16
@@ -64,11 +64,14 @@ class Stream:
 class Watch:
     """The watch over one execution, or over one command of a machine."""
 
-    def __init__(self, job: Job, end: int, outputs: tuple[Stream, Stream], client: socket.socket) -> None:
+    def __init__(
+        self, job: Job, end: int, outputs: tuple[Stream, Stream], client: socket.socket, *, ended: bool = False
+    ) -> None:
+        """``end`` becomes readable when the code has ended, which it may have already."""
         self.limit: str | None = None
         """The limit that was reached: time, output, files, processes; abandoned if the worker went away."""
         self._job = job
-        self._ended = False
+        self._ended = ended
         self._input: int | None = None
         self._handlers: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
@@ -161,5 +164,5 @@ def too_many_files(job: Job) -> bool:
     if job.provider.files_capped:
         status = os.statvfs(job.directory)
         return status.f_bavail == 0 or status.f_favail == 0
-    size, entries = tree.measure(job.directory, job.entries)
+    size, entries = job.meter.measure(job.entries)
     return size > job.limits.files_mebibytes * _MEBIBYTE or entries > job.entries

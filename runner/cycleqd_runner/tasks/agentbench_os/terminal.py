@@ -1,6 +1,8 @@
 """What of an item runs in its machine: scripts of its own, each by itself, and the terminal that the model types into.
 
 Code goes in through standard input, not as an argument: arguments end at 128 KiB, and background processes see them.
+Under PRoot each program that is started costs more than what most commands do, so what is done here is all the shell's
+own: no ``cat``, no ``mv``.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from collections.abc import Sequence
 from cycleqd_runner.sandbox import Completed, Machine
 from cycleqd_runner.tasks.agentbench_os.items import Script
 
+# With -N bash reads a pipe in blocks, else byte by byte.
+_EVALUATE = 'read -rN 1000000000; eval "unset -v REPLY;$REPLY"'
 _RUNNERS = {
-    "bash": ("bash", "-c", 'eval "$(cat)"', "--"),
+    "bash": ("bash", "-c", _EVALUATE, "--"),
     "python": ("python3", "-c", "import sys; exec(compile(sys.stdin.read(), '<string>', 'exec'))"),
 }
 
@@ -20,13 +24,16 @@ _TYPE = f"""\
 exec 2>&1
 if [ -r {_STATE} ]; then . {_STATE}; fi 2>/dev/null
 keep_terminal() {{
-  {{ declare -p; declare -f; alias -p; printf 'cd -- %q\\n' "$PWD"; }} >{_STATE}.new && mv -f {_STATE}.new {_STATE}
+  {{ declare -p; declare -f; alias -p; printf 'cd -- %q\\nreturn\\n' "$PWD"; }} 1<>{_STATE}
 }} 2>/dev/null
 trap keep_terminal EXIT
 shopt -s expand_aliases
-eval "$(cat)"
+{_EVALUATE}
 """
-"""A login shell that goes on where the last one ended: variables, functions, aliases and folder."""
+"""A login shell that goes on where the last one ended: variables, functions, aliases and folder.
+
+What is kept is written over what was, up to a ``return``, so that a full disk has room for it.
+"""
 
 
 async def run_script(machine: Machine, script: Script, arguments: Sequence[str] = ()) -> Completed:
