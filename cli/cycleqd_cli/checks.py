@@ -115,7 +115,7 @@ def _items(task: Task, spec: RunSpec) -> str:
     from cycleqd_runner.local_copies import read_data  # noqa: PLC0415 - not for --quick
     from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
-    refuse_without_server([task])
+    refuse_without_server([task.evaluator])
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
     make_splits(task.name, seen, unseen, either, task.items, spec.search.seed)
@@ -129,8 +129,12 @@ def _items(task: Task, spec: RunSpec) -> str:
 def _benchmark(benchmark: Benchmark, spec: RunSpec) -> str:
     from cycleqd_runner.tasks.benchmark import open_benchmark  # noqa: PLC0415 - only where there are benchmarks
 
+    refuse_without_server([benchmark.evaluator])
     items = open_benchmark(benchmark, spec.search.seed).items
-    return f"{len(items)} {benchmark.evaluator.type} items, asked when the search has ended."
+    return (
+        f"{len(items)} {benchmark.evaluator.type} items, asked of base, experts and final model when the search has "
+        "ended."
+    )
 
 
 def _engine(spec: RunSpec) -> str:

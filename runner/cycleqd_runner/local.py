@@ -25,6 +25,7 @@ from cycleqd.log import ResultLog
 from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Observed, Phase, Work, plan
 from cycleqd.report import is_finalized
+from cycleqd.sidecars import evaluators
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
@@ -135,7 +136,7 @@ class LocalRun:
         """
         refuse_unsupported(self.run.spec)
         await refuse_without_machines(self.run.spec)
-        refuse_without_server(self.run.spec.tasks)
+        refuse_without_server(evaluators(self.run.spec))
         probe(self.store)
         claim(self.store, self.run)
         deadline = self.run.spec.active_deadline_seconds
