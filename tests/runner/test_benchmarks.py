@@ -35,6 +35,9 @@ from tests.runner.test_run import tiny_spec
 MANY = 150
 """Items of the long benchmark: it takes seconds, so that a test can end its worker in the middle."""
 NAMES = ("few", "many")
+LONG_SECONDS = 900
+"""For what takes a minute on a machine that is not shared."""
+pytestmark = pytest.mark.timeout(3 * LONG_SECONDS)
 
 
 class Finished(NamedTuple):
@@ -76,7 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         return len(list(store.list(keys.BENCHMARKS)))
 
     run = start_run(manifest)
-    wait_until(lambda: written() >= 1 or run.poll() is not None)
+    wait_until(lambda: written() >= 1 or run.poll() is not None, LONG_SECONDS)
     for process in (*children_of(run.pid), run.pid):
         subprocess.run(["kill", "-KILL", str(process)], check=False)
     finish(run)
@@ -85,11 +88,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
     worker = [*COMMAND, "worker", "finalize", "--run", store.uri]
     with subprocess.Popen(worker, stderr=subprocess.PIPE, text=True, cwd=folder) as second:
-        wait_until(lambda: written() > before or second.poll() is not None)
+        wait_until(lambda: written() > before or second.poll() is not None, LONG_SECONDS)
         second.terminate()
-        told.append(second.communicate(timeout=60)[1])
+        told.append(second.communicate(timeout=LONG_SECONDS)[1])
     assert not store.exists(keys.REPORT), "it was stopped in the middle"
-    last = subprocess.run(worker, stderr=subprocess.PIPE, text=True, cwd=folder, check=False, timeout=240)
+    last = subprocess.run(worker, stderr=subprocess.PIPE, text=True, cwd=folder, check=False, timeout=LONG_SECONDS)
     assert last.returncode == 0, last.stderr
     logs = [path.read_text(encoding="utf-8") for path in folder.rglob("worker-*.log")]
     asked = re.findall(r"^Scored (\S+) on benchmark (\S+) in", "\n".join([*logs, *told, last.stderr]), re.MULTILINE)
