@@ -19,7 +19,6 @@ from cycleqd.splits import make_splits
 from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
 from cycleqd_runner.unsupported import (
-    refuse_unsupported,
     refuse_without_containers,
     refuse_without_machines,
     refuse_without_server,
@@ -56,8 +55,6 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
         spec: of the run.
         quick: leave out models and engine, so that nothing is downloaded and torch is not needed.
     """
-    version = _look("this version", lambda: _version(spec))
-    yield version
     yield _look("storage", lambda: _storage(spec))
     yield _look("sandbox", lambda: _sandbox(spec))
     for task in spec.tasks:
@@ -73,7 +70,7 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
                 "is gained; set evaluator.temperature above 0, or repeats to 1."
             )
             yield Finding(f"task {task.name}", "warning", advice)
-    for benchmark in spec.report.benchmarks if version.mark == "ok" else ():
+    for benchmark in spec.report.benchmarks:
         yield _look(f"benchmark {benchmark.name}", lambda one=benchmark: _benchmark(one, spec))  # type: ignore[misc]
     if not quick:
         engine = _look("engine", lambda: _engine(spec))
@@ -87,11 +84,6 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, "ok", look())
     except CycleQDError as error:
         return Finding(what, "missing", str(error))
-
-
-def _version(spec: RunSpec) -> str:
-    refuse_unsupported(spec)
-    return "It can do all that the manifest asks for."
 
 
 def _storage(spec: RunSpec) -> str:
@@ -126,7 +118,7 @@ def _items(task: Task, spec: RunSpec) -> str:
     from cycleqd_runner.local_copies import read_data  # noqa: PLC0415 - not for --quick
     from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
-    refuse_without_server([task])
+    refuse_without_server([task.evaluator])
     refuse_without_containers([task.evaluator])
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
@@ -141,9 +133,13 @@ def _items(task: Task, spec: RunSpec) -> str:
 def _benchmark(benchmark: Benchmark, spec: RunSpec) -> str:
     from cycleqd_runner.tasks.benchmark import open_benchmark  # noqa: PLC0415 - only where there are benchmarks
 
+    refuse_without_server([benchmark.evaluator])
     refuse_without_containers([benchmark.evaluator])
     items = open_benchmark(benchmark, spec.search.seed).items
-    return f"{len(items)} {benchmark.evaluator.type} items, asked when the search has ended."
+    return (
+        f"{len(items)} {benchmark.evaluator.type} items, asked of base, experts and final model when the search has "
+        "ended."
+    )
 
 
 def _engine(spec: RunSpec) -> str:

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from cycleqd.errors import EXIT_BAD_INPUT
 from cycleqd.kept import kept_notes
-from cycleqd.report import remarks
 from cycleqd_cli.answers import write_records
 from cycleqd_cli.cluster_run import ClusterRun
 from cycleqd_cli.cluster_status import cluster_standing, picture
@@ -80,5 +79,5 @@ def _picture(run: OpenedRun, now: Standing) -> RenderableType:
     grid.add_row("experts", f"{len(now.prepared)} of {len(now.experts)} read, {len(now.evaluated)} scored")
     grid.add_row("children", ", ".join([f"{now.children} of {now.target}", *unscored_notes(now)]))
     archives = [archive_table(now)] if now.archives else []
-    notes = [Text(note) for note in (*remarks(run.spec), *kept_notes(run.store, run.spec))]
+    notes = [Text(note) for note in (*now.notes, *kept_notes(run.store, run.spec))]
     return Group(grid, *archives, *notes, *(Text(problem, "yellow") for problem in now.damaged.values()))

@@ -11,6 +11,8 @@ QUARANTINE = "quarantine/"
 FAILURES = "failures/"
 SPLITS = "splits.json"
 FINAL = "final/"
+FINAL_EVALUATIONS = "final/evaluations/"
+BENCHMARKS = "final/benchmarks/"
 REPORT = "final/report.json"
 REPORT_PAGE = "final/report.html"
 MODEL = "final/model"
@@ -82,12 +84,12 @@ def parse_transcripts(key: str) -> tuple[int, int] | None:
 
 def final_evaluation(genome_sha256: str, split: str) -> str:
     """Return the key of what finalize found out about one genome on one split."""
-    return f"final/evaluations/{split}/{genome_sha256[:32]}.json"
+    return f"{FINAL_EVALUATIONS}{split}/{genome_sha256[:32]}.json"
 
 
 def benchmark(genome_sha256: str, benchmark_sha256: str) -> str:
     """Return the key of what finalize found out about one genome on one benchmark."""
-    return f"final/benchmarks/{benchmark_sha256[:16]}/{genome_sha256[:32]}.json"
+    return f"{BENCHMARKS}{benchmark_sha256[:16]}/{genome_sha256[:32]}.json"
 
 
 def polished(genome_sha256: str, steps: int) -> str:

@@ -17,9 +17,10 @@ from cycleqd.store import ObjectStore
 OWN_EXPERTS = "each task's own expert"
 """What a merged model would ideally be: on each task, the expert that was trained for it."""
 
-
+MICRO = "micro"
+"""Beside the kinds of a task's items: the mean over all items, which is the task's own score."""
 MACRO = "macro"
-"""Beside the kinds of a task's items: their plain mean, where the task's own score is the mean over all items."""
+"""Likewise the plain mean of the kinds: each counts the same, however many items it has."""
 
 
 class Interval(Record):
@@ -137,12 +138,22 @@ class Retention(Record):
 
     benchmarks: tuple[str, ...]
     """Names, in the manifest's order."""
-    scores: dict[str, dict[str, Interval]]
-    """Scores per model (``base``, each expert, ``merged``) and benchmark."""
-    kept: dict[str, dict[str, float | None]]
-    """Likewise as a share of the base model's score (1: as much); None where the base model scores nothing."""
-    means: dict[str, float | None]
-    """Mean of the shares per model, over the benchmarks on which the base model scores; None where there is none."""
+    scores: dict[str, dict[str, Interval | None]]
+    """Scores per model (``base``, each expert, ``merged``) and benchmark; None: not scored."""
+    kept: dict[str, dict[str, Interval | None]]
+    """Likewise as a share of the base model's score on the same items (1: as much); None where one of the two is not
+    scored, or the base model scores nothing."""
+    means: dict[str, Interval | None]
+    """Mean of the shares per model, over the benchmarks on which the base model scores something; None where there is
+    none, or the model is not scored on one of them."""
+    unscored: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Why there is no score, per model and benchmark, where there is none."""
+
+    @property
+    def zero(self) -> tuple[str, ...]:
+        """Benchmarks on which the base model scores nothing, so that there is nothing to be a share of."""
+        base = self.scores["base"]
+        return tuple(name for name in self.benchmarks if (own := base[name]) is not None and not own.mean)
 
 
 class Cost(Record):
@@ -173,10 +184,15 @@ class Cost(Record):
     final_answer_tokens: int = 0
     final_evaluations: int = 0
     """Models evaluated on the validation or on the test splits."""
+    benchmark_prompt_tokens: int = 0
+    """Read by evaluations on ``spec.report.benchmarks``, which choose nothing: no part of what a search is charged."""
+    benchmark_answer_tokens: int = 0
+    benchmark_evaluations: int = 0
+    """Pairs of a model and a benchmark; models with the same weights count once."""
 
     @property
     def evaluation_tokens(self) -> int:
-        """Read and written on all splits."""
+        """Read and written on all splits; benchmarks of the report left out."""
         return self.prompt_tokens + self.answer_tokens + self.final_prompt_tokens + self.final_answer_tokens
 
 
@@ -203,8 +219,8 @@ class Report(Record):
     means: dict[str, Interval]
     """Test scores per model, mean over the tasks."""
     groups: dict[str, dict[str, dict[str, Interval]]] = Field(default_factory=dict)
-    """Test scores per task, model and kind of item, and :data:`MACRO`, the mean over the kinds; tasks without kinds are
-    left out."""
+    """Test scores per task, model and kind of item, then :data:`MICRO` and :data:`MACRO`; tasks without kinds are left
+    out."""
     differences: tuple[Difference, ...] = ()
     """The merged model against the best expert, the plain average of the experts, and :data:`OWN_EXPERTS`."""
     own_experts: dict[str, str] = Field(default_factory=dict)
@@ -246,9 +262,10 @@ class Report(Record):
 
 
 def remarks(spec: RunSpec) -> tuple[str, ...]:
-    """Return what all who show a run's scores must say about them: a sentence per task that has one."""
-    said = ((task.name, task.evaluator.remark) for task in spec.tasks)
-    return tuple(f"Task {name}: {remark}" for name, remark in said if remark)
+    """Return what all who show a run's scores must say about them: a sentence per task or benchmark that has one."""
+    tasks = [(f"Task {task.name}", task.evaluator) for task in spec.tasks]
+    benchmarks = [(f"Benchmark {benchmark.name}", benchmark.evaluator) for benchmark in spec.report.benchmarks]
+    return tuple(f"{whose}: {remark}" for whose, evaluator in (*tasks, *benchmarks) if (remark := evaluator.remark))
 
 
 def is_finalized(store: ObjectStore, done: frozenset[int]) -> bool:

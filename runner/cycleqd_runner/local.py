@@ -30,7 +30,6 @@ from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
 from cycleqd_runner.unsupported import (
-    refuse_unsupported,
     refuse_without_containers,
     refuse_without_machines,
     refuse_without_server,
@@ -139,9 +138,8 @@ class LocalRun:
             RunMismatch: the store holds another run.
             CycleQDError: a worker met something that trying again does not help.
         """
-        refuse_unsupported(self.run.spec)
         await refuse_without_machines(self.run.spec)
-        refuse_without_server(self.run.spec.tasks)
+        refuse_without_server(evaluators(self.run.spec))
         refuse_without_containers(evaluators(self.run.spec))
         probe(self.store)
         claim(self.store, self.run)

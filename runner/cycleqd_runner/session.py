@@ -36,7 +36,6 @@ from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.tasks.benchmark import OpenBenchmark, open_benchmark
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
-from cycleqd_runner.unsupported import refuse_unsupported
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
@@ -52,7 +51,6 @@ class Session:
         self.store = store
         self.identity = read_identity(store)
         self.spec = read_spec(store)
-        refuse_unsupported(self.spec)
         self.log = ResultLog(store, items=compares_items(self.spec.search.archive))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)

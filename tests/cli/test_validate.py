@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cycleqd_runner.tasks.agentbench_db import private_server
 from cycleqd_runner.tasks.container import launchers
 from tests.cli.support import TASKS, cycleqd, document, started, write
 
@@ -100,6 +101,19 @@ def test_containers_need_something_that_starts_them(tmp_path: Path, monkeypatch:
         for line, what in zip(crosses(told.stdout), expected, strict=True):
             assert what in line
             assert "needs no-such-docker, and" in line
+
+
+def test_the_server_of_a_benchmark_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_server, "PROGRAMS", ("no-such-server",))
+    monkeypatch.delenv(private_server.SOCKET_VARIABLE, raising=False)
+    manifest = document(tmp_path)
+    evaluator = {"type": "AgentBenchDB", "data": str(tmp_path / "dbbench.jsonl")}
+    manifest["spec"]["report"] = {"benchmarks": [{"name": "dev", "evaluator": evaluator}]}
+    told = cycleqd("validate", write(tmp_path / "tiny.yaml", manifest), "--quick")
+    assert told.exit_code == 2
+    (wrong,) = crosses(told.stdout)
+    assert "benchmark dev" in wrong
+    assert "no-such-server cannot be found" in wrong
 
 
 def test_every_model_is_looked_at(tmp_path: Path) -> None:

@@ -87,44 +87,6 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     assert again.returncode == 0, "a finished run is found finished"
 
 
-def test_benchmarks_are_asked_of_all_models_once_and_normalised_to_the_base(tmp_path: Path) -> None:
-    base = save_llama(tmp_path / "base")
-    experts = {name: save_adapter(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"), start=1)}
-    spec = tiny_spec(tmp_path, experts, base)
-    evaluator = spec["tasks"][0]["evaluator"]
-    spec["report"] = {
-        "benchmarks": [{"name": "some", "evaluator": evaluator, "items": 7}, {"name": "all", "evaluator": evaluator}]
-    }
-    manifest = write_manifest(tmp_path / "tiny.yaml", spec)
-    process = start_run(manifest)
-    printed = finish(process)
-    assert process.returncode == 0, printed
-
-    kept = report_of(manifest)["retention"]
-    assert kept["benchmarks"] == ["some", "all"]
-    assert list(kept["scores"]) == ["base", "a", "b", "merged"]
-    assert {(own["some"]["items"], own["all"]["items"]) for own in kept["scores"].values()} == {(7, 12)}
-    right = kept["scores"]["base"]["all"]["mean"]
-    assert kept["kept"]["base"]["all"] == (1.0 if right else None)
-
-    store = open_store(str(tmp_path / "run"))
-    written = {key: store.get(key) for key in store.list("final/benchmarks/")}
-    models = {Path(key).name for key in written}  # three or four: the merged model may be an expert or the average
-    tested = {Path(key).name for key in store.list("final/evaluations/test/")}
-    assert models <= tested
-    assert len(models) >= 3
-    assert len(written) == 2 * len(models)
-    lost = min(written)
-    store.delete(lost)
-    store.delete(keys.REPORT)
-    again = start_run(manifest)
-    printed = finish(again)
-    assert again.returncode == 0, printed
-    assert report_of(manifest)["retention"] == kept
-    now = {key: store.get(key) for key in store.list("final/benchmarks/")}
-    assert {key for key in written if now[key] != written[key]} == {lost}, "only what was lost is asked again"
-
-
 def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -> None:
     base = save_llama(tmp_path / "base")
     experts = {name: save_adapter(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"), start=1)}

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cycleqd.report import Difference, Interval, Report
-from cycleqd_runner.report.summary import guidance
+from cycleqd_runner.report.summary import guidance, left_out
 
 
 def score_table(report: Report) -> Table:
@@ -42,6 +42,29 @@ def _group_table(task: str, models: Mapping[str, Mapping[str, Interval]]) -> Tab
     for name, own in models.items():
         table.add_row(Text(name), *(Text(interval_text(one)) for one in own.values()))
     return table
+
+
+def retention_parts(report: Report) -> tuple[Table | Text, ...]:
+    """Return the table of benchmarks: shares of the base model's scores, then the scores. And what explains gaps."""
+    kept = report.retention
+    if not kept:
+        return ()
+    title = Text("What else was kept: benchmarks, in % of the base model's score, then in %", style="table.title")
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(("model", "mean", *kept.benchmarks)):
+        table.add_column(Text(name), justify="right" if number else "left")
+    for model, own in kept.kept.items():
+        if model != "base":
+            cells = [_cell(kept.means[model], "–"), *(_cell(own[name], "–") for name in kept.benchmarks)]
+            table.add_row(Text(model), *cells, style="bold" if model == "merged" else "")
+    table.add_section()
+    for model, scores in kept.scores.items():
+        table.add_row(Text(model), "", *(_cell(scores[name], "not scored") for name in kept.benchmarks))
+    return (table, *map(Text, left_out(kept)))
+
+
+def _cell(interval: Interval | None, without: str) -> Text:
+    return Text(without if interval is None else interval_text(interval))
 
 
 def interval_text(interval: Interval) -> str:

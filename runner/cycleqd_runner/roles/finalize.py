@@ -42,7 +42,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     models |= {"merged": genomes.of(chosen)}
     tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}
     benchmarked = {
-        name: [await scoring.on_benchmark(benchmark, name, genome) for benchmark in session.benchmarks]
+        name: await scoring.on_benchmarks(session.benchmarks, name, genome)
         for name, genome in models.items()
         if session.benchmarks and name != "average"
     }

@@ -14,7 +14,7 @@ from cycleqd_runner.transcripts import packed
 
 _LOG = logging.getLogger(__name__)
 SCORED = "Scored "
-"""How a line about a result begins in a worker's log."""
+"""How a line about an evaluation begins in a worker's log."""
 
 
 def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Transcript]) -> bool:

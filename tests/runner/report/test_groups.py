@@ -6,9 +6,10 @@ import io
 
 from rich.console import Console
 
+from cycleqd.api.run import ReportSpec
 from cycleqd.api.tasks import AgentBenchDbEvaluator
 from cycleqd.records import ItemOutcome, TaskEvaluation
-from cycleqd.report import MACRO, remarks
+from cycleqd.report import MACRO, MICRO, remarks
 from cycleqd_runner.report.groups import by_group
 from cycleqd_runner.report.html import render
 from cycleqd_runner.report.tables import group_tables
@@ -30,14 +31,17 @@ def evaluation(kinds: dict[str, list[int]]) -> TaskEvaluation:
 def test_micro_and_macro() -> None:
     evaluated = evaluation(KINDS)
     groups = by_group(["other", "db"], {"base": (evaluation({"": [1]}), evaluated)})
-    assert {kind: one.mean for kind, one in groups["db"]["base"].items()} == {
-        "INSERT": 1,
-        "SELECT": 0.75,
-        "UPDATE": 0,
-        MACRO: 1.75 / 3,
-    }
-    assert evaluated.score == 4 / 7  # micro: every item the same
     assert [*groups] == ["db"]
+    shown = groups["db"]["base"]
+    assert {kind: (one.mean, one.items) for kind, one in shown.items()} == {
+        "INSERT": (1, 1),
+        "SELECT": (0.75, 4),
+        "UPDATE": (0, 2),
+        MICRO: (4 / 7, 7),
+        MACRO: (1.75 / 3, 7),
+    }
+    assert [*shown] == ["INSERT", "SELECT", "UPDATE", MICRO, MACRO]
+    assert evaluated.score == shown[MICRO].mean
 
 
 def test_page_and_terminal_show_them() -> None:
@@ -47,6 +51,7 @@ def test_page_and_terminal_show_them() -> None:
     console.print(*group_tables(report))
     for text in (console.export_text(), Page(render(report)).text()):
         assert "db by kind of item" in text
+        assert MICRO in text
         assert MACRO in text
         assert "UPDATE" in text
     assert "kind of item" not in Page(render(demo_report(2))).text()
@@ -65,3 +70,10 @@ def test_a_protocol_that_is_not_the_papers_is_told() -> None:
         assert all(
             one.startswith(f"Task {task.name}: AgentBenchDB ran on SQLite, which is not the paper's") for one in said
         )
+
+
+def test_what_is_said_about_benchmarks_is_told_too() -> None:
+    benchmark = {"name": "dev", "evaluator": {"type": "AgentBenchDB", "data": "items.jsonl", "server": "SQLite"}}
+    spec = run_spec(2, 10).model_copy(update={"report": ReportSpec.model_validate({"benchmarks": [benchmark]})})
+    (said,) = remarks(spec)
+    assert said.startswith("Benchmark dev: AgentBenchDB ran on SQLite, which is not the paper's")
