@@ -140,7 +140,7 @@ def vllm(folder: Path, steps: Steps) -> Iterator[ChatModel]:
     from cycleqd_runner.engines.vllm import VllmEngine
 
     engine = VllmEngine(folder, EngineArgs(max_batch_tokens=BATCH_TOKENS))
-    scheduler: Any = engine._llm.engine_core.engine_core.scheduler  # type: ignore[attr-defined] # noqa: SLF001
+    scheduler: Any = engine._llm.engine_core.engine_core.scheduler  # noqa: SLF001
     schedule = scheduler.schedule
 
     @functools.wraps(schedule)

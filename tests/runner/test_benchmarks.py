@@ -183,7 +183,9 @@ def ask(session: Session, evaluator: Faulty, genome: Genome, *names: str) -> lis
     """Ask a model benchmarks of these names as a new finalize would."""
     spec = {"evaluator": {"type": "Sql"}}
     benchmarks = [
-        OpenBenchmark(Benchmark.model_validate({"name": name, **spec}), evaluator, tuple(evaluator.items()), "d" * 64)
+        OpenBenchmark(
+            Benchmark.model_validate({"name": name, **spec}), evaluator, tuple(evaluator.items()), 0, "d" * 64
+        )
         for name in names
     ]
 

@@ -180,7 +180,7 @@ async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter:
         blend = aggregate(session.population())
         return Final(blend.name, genomes.of(blend), scoring)
     _, blend = await choose(session, scoring, genomes)
-    meter.validation += scoring.usage.prompt_tokens + scoring.usage.answer_tokens
+    meter.validation += scoring.usage.choosing.prompt_tokens + scoring.usage.choosing.answer_tokens
     meter.training += sum(genomes.training_tokens.values())
     genome = genomes.of(blend)
     return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))

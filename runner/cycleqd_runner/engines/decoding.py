@@ -135,13 +135,13 @@ class Decoder:
         step = Prefill(slots, nodes, 0, self._device)
         logits = self._forward(torch.from_numpy(nodes.tokens), torch.from_numpy(nodes.positions), step, keep)
         self._check_layers(slots)
-        extents = [_extent(piece.float()) for piece in logits.split(_SOFTMAX_ROWS)]
+        extents = [_extent(piece.float()) for piece in torch.split(logits, _SOFTMAX_ROWS)]
         lows, tops, masses = (torch.cat(parts)[rows] for parts in zip(*extents, strict=True))
         tokens = torch.tensor([token for reading in readings for token in reading.continuation], device=self._device)
         own = logits[rows, tokens].float()
         # Broken as in _choose.
         lost = ~tops.isfinite() | ((lows == 0) & (tops == 0))
-        shares, greedy, broken = (x.cpu().split(counts) for x in (own - masses, own == tops, lost))
+        shares, greedy, broken = (torch.split(x.cpu(), counts) for x in (own - masses, own == tops, lost))
         return [
             reading.found(float(share.double().sum()), is_greedy=bool(best.all()), is_broken=bool(bad.any()))
             for reading, share, best, bad in zip(readings, shares, greedy, broken, strict=True)

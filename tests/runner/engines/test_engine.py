@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ DRAWS = 2000
 def probabilities(folder: Path, messages: Sequence[Message], temperature: float, top_p: float) -> dict[str, float]:
     """Return how probable each text of one token is, by transformers' own model and filters."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     turns = [message._asdict() for message in messages]
     prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     with torch.inference_mode():

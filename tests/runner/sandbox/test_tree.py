@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,9 +55,14 @@ def test_measure_lists_only_folders_in_which_something_came_or_went(
     file = tmp_path / "file"
     file.touch()
     times = folder.stat()
-    listed = []
+    listed: list[str] = []
     scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+
+    def listing(path: str) -> Any:
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listing)
     meter = tree.Meter(str(tmp_path))
     time.sleep(0.15)  # until the clock of the folders' times has moved on
     empty, entries = meter.measure()

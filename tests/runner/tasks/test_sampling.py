@@ -42,7 +42,7 @@ class Chatty:
         return [Item(name, "any", {}) for name in "ab"]
 
     async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
-        messages = (Message("user", f"{item.id} {setting.repeat}"),)
+        messages: tuple[Message, ...] = (Message("user", f"{item.id} {setting.repeat}"),)
         first = await model.chat(messages, Sampling(5, self.temperature))
         if self.failures:
             self.failures -= 1

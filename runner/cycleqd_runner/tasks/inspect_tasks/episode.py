@@ -20,7 +20,7 @@ from inspect_ai._util.exception import TerminateSampleError
 from inspect_ai._util.notgiven import NOT_GIVEN
 from inspect_ai.dataset import Sample
 from inspect_ai.log._transcript import Transcript, init_transcript
-from inspect_ai.model import Model, ModelName
+from inspect_ai.model import GenerateConfig, Model, ModelName
 from inspect_ai.model._assistant_internal import init_sample_assistant_internal
 from inspect_ai.model._model import init_sample_model_data
 from inspect_ai.scorer import Score, Scorer, Target
@@ -78,7 +78,7 @@ async def solve(task: Task, state: TaskState, model: Model) -> TaskState:
         tool_calls: Literal["loop", "single", "none"] = "loop",
         **settings: Any,  # noqa: ANN401 - inspect's own
     ) -> TaskState:
-        return await task_generate(model, state, tool_calls, NOT_GIVEN, task.config.merge(settings))
+        return await task_generate(model, state, tool_calls, NOT_GIVEN, task.config.merge(GenerateConfig(**settings)))
 
     set_task_generate(generate)
     own = [state._token_limit, state._message_limit]  # noqa: SLF001 - solvers may change those of their state

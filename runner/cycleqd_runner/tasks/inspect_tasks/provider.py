@@ -206,6 +206,7 @@ def model_of(talk: Talk) -> Model:
     """Return the model of a talk; inspect's hook for the interpreter's uncaught errors is not left behind."""
     hook = sys.excepthook
     try:
-        return _Individual(_provider(model_name="individual", talk=talk), GenerateConfig())
+        provider = _provider(model_name="individual", talk=talk)  # type: ignore[call-arg]
+        return _Individual(provider, GenerateConfig())
     finally:
         sys.excepthook = hook

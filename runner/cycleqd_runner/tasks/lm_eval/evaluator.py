@@ -64,7 +64,8 @@ class LmEval:
         reader, requests = text_model(model), task.requests(document)
         replies = await asyncio.gather(*(_ask(reader, request, task) for request in requests))
         everything = [reply for group in replies for reply in group]
-        score, reason = None, BROKEN
+        score: float | None = None
+        reason: str | None = BROKEN
         if not any(reply.is_broken for reply in everything):
             score, reason = task.score(document, [[reply.response for reply in group] for group in replies])
         if cut := max(reply.cut for reply in everything):

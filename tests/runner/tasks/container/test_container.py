@@ -117,7 +117,7 @@ def test_models_that_are_asked_at_the_same_time_are_not_mixed_up(anywhere: str, 
     evaluator = opened(runs, [{"id": "a"}, {"id": "b", "named": False}])
 
     async def both() -> list[tuple[TaskEvaluation, list[Transcript]]]:
-        return await asyncio.gather(asking(evaluator, Scripted("yes")), asking(evaluator, Scripted("no")))
+        return list(await asyncio.gather(asking(evaluator, Scripted("yes")), asking(evaluator, Scripted("no"))))
 
     (right, _), (wrong, _) = asyncio.run(both())
     assert (right.score, wrong.score) == (1, 0)

@@ -150,7 +150,7 @@ def says(value: object, reason: str | None = None) -> Scorer:
     """Say always the same."""
 
     async def score(state: TaskState, target: Target) -> Score | None:
-        return None if value is None else Score(value=float("nan") if value == "nan" else value, reason=reason)  # type: ignore[arg-type]
+        return None if value is None else Score(value=float("nan") if value == "nan" else value, reason=reason)
 
     return score
 
