@@ -12,15 +12,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import linux, seccomp, tree
+from . import linux, processes, seccomp, tree
 
 if TYPE_CHECKING:
     from .machine_tree import Template
 
 SLOTS = 256
 """Executions and machines at one time; each has a directory and, where the host is root, a user of its own."""
-_PROCESSES_PER_USER = 4096
-"""RLIMIT_NPROC where it counts all of a user's processes; the supervisor does the exact counting."""
+_MORE_THREADS = 1024
+"""How many more threads than when the host started a user may have, where the kernel counts all of them together.
+
+It bounds what a fork bomb becomes until the supervisor, which does the exact counting, gets to it.
+"""
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
@@ -63,6 +66,7 @@ class Unsafe:
         self.template: Template | None = None
         """What machines begin with; None: there can be none, as ``no_machines`` says."""
         self.no_machines = ""
+        self._threads_of_user = 0
 
     @property
     def processes_capped(self) -> bool:
@@ -73,6 +77,7 @@ class Unsafe:
         """Make the host ready. Raises MissingError."""
         if self.setup.user is not None:
             self._become(self.setup.user)
+        self._threads_of_user = processes.threads_of_user()
         if self.name == Unsafe.name and os.geteuid() == 0:
             self.template = None
             self.no_machines = "root of a machine would be root of the worker's files; be another user, or keep it in"
@@ -102,9 +107,9 @@ class Unsafe:
         """Return the user that the code of a slot runs as; None if it is the host's own."""
         return None if self.users is None else self.users + slot
 
-    def processes_limit(self, processes: int) -> int:
+    def processes_limit(self, wanted: int) -> int:
         """Return the RLIMIT_NPROC of the code's process."""
-        return processes if self.processes_capped else _PROCESSES_PER_USER
+        return wanted if self.processes_capped else self._threads_of_user + _MORE_THREADS
 
     def _become(self, user: int) -> None:
         self.copy_library()
