@@ -67,7 +67,7 @@ class PythonItem(Question):
     """Statements, usually ``assert f(1) == 2``; each must run without an exception."""
     setup: str = ""
     """Code that is run after the answer and before the tests, for example imports that the tests need."""
-    reference: str = ""
+    reference: str = Field(default="", exclude_if=lambda code: not code)  # so that items without one stay what they are
     """Code that is run before the answer and out of its reach; tests know what it defines as ``reference``."""
 
 
