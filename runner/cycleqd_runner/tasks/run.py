@@ -178,16 +178,21 @@ def _asked(item: Item, repeat: int, verdict: Verdict, task_name: str, seconds: f
         "item": item.id,
         "score": verdict.score,
         "group": item.group,
-        "reason": verdict.reason,
+        "reason": verdict.reason and _storable(verdict.reason),
         "prompt_tokens": verdict.prompt_tokens,
         "answer_tokens": verdict.answer_tokens,
         "seconds": seconds,
     }
-    messages = tuple(message._asdict() for message in verdict.messages)
+    messages = tuple({"role": said.role, "content": _storable(said.content)} for said in verdict.messages)
     return Asked(
         ItemOutcome(prompt_sha256=prompt_sha256(verdict.messages) if messages else "", **found),
-        Transcript(task=task_name, repeat=repeat, messages=messages, answer=verdict.answer, **found),
+        Transcript(task=task_name, repeat=repeat, messages=messages, answer=_storable(verdict.answer), **found),
     )
+
+
+def _storable(text: str) -> str:
+    """Return text without halves of surrogate pairs: a program may say such, and no store takes them."""
+    return text.encode(errors="replace").decode()
 
 
 def prompt_sha256(messages: Sequence[Message]) -> str:

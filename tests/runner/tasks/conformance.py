@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import TemporaryError, Unscored
 from cycleqd.records import ItemOutcome
-from cycleqd_runner.chat import ChatModel
+from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Message, Sampling
 from cycleqd_runner.sandbox import Completed, Execution, Machine, MachineSpec, Sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 from cycleqd_runner.tasks.run import evaluate
@@ -82,20 +82,22 @@ class Subject:
         type: in the manifest; empty: it has none.
         make: returns a new evaluator, or skips the test by the name of what is missing here.
         gold: plays an item right, without looking at anything but the item.
-        hostile: answers that attack a decoy; none of them is right.
+        hostile: answers that attack a decoy; none of them is right. None: what is answered are numbers, not texts.
         says: plays an item by giving one answer again and again; another one where answers are no texts.
         sandbox: whether it needs one, and what became of it must show.
         machines: whether it needs a sandbox that has them.
+        in_turn: whether it asks the repeats of an item one after another, and not a program of its own each.
         most: items to play, from all over the file.
     """
 
     type: str
     make: Callable[[], Evaluator]
     gold: Player
-    hostile: Callable[[Decoy], Sequence[str]]
+    hostile: Callable[[Decoy], Sequence[str]] | None
     says: Callable[[Item, str], ChatModel] = _says
     sandbox: bool = True
     machines: bool = False
+    in_turn: bool = True
     most: int = 4
 
     @cached_property
@@ -112,10 +114,13 @@ class Subject:
     async def play(
         self, sandbox: Sandbox, player: Player, *, items: Sequence[Item] | None = None, repeats: int = 1
     ) -> tuple[ItemOutcome, ...]:
-        """Evaluate items (all of ``items`` unless told otherwise) as a run does, each asked of its player."""
+        """Evaluate items (all of ``items`` unless told otherwise) as a run does, each asked of its player.
+
+        What comes of it must be such that it can be written down and read back.
+        """
         if self.machines:
             sandbox.require_machines()
-        evaluation, _ = await evaluate(
+        evaluation, transcripts = await evaluate(
             _Staged(self.evaluator, player),
             self.items if items is None else items,
             Scripted(""),
@@ -124,8 +129,11 @@ class Subject:
             repeats=repeats,
             split="search",
             task_name="conformance",
+            keep="All",
             first_wait_seconds=0.01,
         )
+        for record in (evaluation, *transcripts):
+            assert type(record).model_validate_json(record.model_dump_json()) == record
         return evaluation.outcomes
 
 
@@ -143,26 +151,42 @@ class _Staged:
 
 
 class _Watched:
-    """A model all of whose calls can be seen and changed, whatever kinds of calls it has."""
+    """A model all of whose calls can be seen and changed, of those kinds that it has."""
 
     def __init__(self, model: object, before: Callable[[], None], after: Callable[[Any], Any]) -> None:
         self._model, self._before, self._after = model, before, after
 
-    def __getattr__(self, name: str) -> Any:
-        called = getattr(self._model, name)
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        return cast(Answer, await self._call("chat", messages, sampling))
 
-        async def call(*arguments: Any, **named: Any) -> Any:
-            self._before()
-            return self._after(await called(*arguments, **named))
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        return cast(Answer, await self._call("complete", prompt, sampling))
 
-        return call
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        return cast(Likelihood, await self._call("log_likelihood", context, continuation))
+
+    async def _call(self, name: str, *arguments: object) -> Any:
+        self._before()
+        return self._after(await getattr(self._model, name)(*arguments))
 
 
 def watched(
     model: ChatModel, before: Callable[[], None] = lambda: None, after: Callable[[Any], Any] = lambda result: result
 ) -> ChatModel:
     """Return a model that calls ``before`` each of its calls, and answers with what ``after`` makes of its results."""
-    return cast(ChatModel, _Watched(model, before, after))
+    return _Watched(model, before, after)
+
+
+def broken(reply: Answer | Likelihood) -> Answer | Likelihood:
+    """Return what the engine says when the model's numbers break."""
+    return replace(reply, finish="broken") if isinstance(reply, Answer) else replace(reply, is_broken=True)
+
+
+def tokens(reply: Answer | Likelihood) -> Mapping[str, int]:
+    """Return what was read and written."""
+    if isinstance(reply, Answer):
+        return {"prompt": reply.prompt_tokens, "answer": reply.answer_tokens}
+    return {"prompt": reply.context_tokens + reply.continuation_tokens, "answer": 0}
 
 
 def down(item: Item) -> ChatModel:

@@ -25,7 +25,8 @@ from cycleqd_runner.tasks.contract import Evaluator, Item
 from cycleqd_runner.tasks.items import read_lines
 from cycleqd_runner.tasks.registry import make_evaluator
 from tests.docs.pages import ROOT, samples
-from tests.runner.tasks import db_plays, os_problems, python_problems
+from tests.runner.tasks import conformance_benchmarks as benchmarks
+from tests.runner.tasks import db_plays, lm_eval_tasks, os_problems, python_problems
 from tests.runner.tasks.conformance import Decoy, Subject
 from tests.runner.tasks.support import Scripted
 
@@ -195,6 +196,31 @@ SUBJECTS = {
         os_problems.gold,
         os_attacks,
         machines=True,
+    ),
+    "LmEval-generated": Subject(
+        "LmEval",
+        benchmarks.lm_eval(lm_eval_tasks.GENERATION, lm_eval_tasks.SUMS),
+        benchmarks.adds,
+        benchmarks.text_attacks,
+        benchmarks.goes_on,
+        sandbox=False,
+    ),
+    "LmEval-choices": Subject(
+        "LmEval",
+        benchmarks.lm_eval(lm_eval_tasks.CHOICES, lm_eval_tasks.CAPITALS),
+        benchmarks.knows_capitals,
+        None,
+        benchmarks.knows_none,
+        sandbox=False,
+    ),
+    "Inspect-dialogue": Subject(
+        "Inspect", benchmarks.inspect("dialogue"), benchmarks.counts, benchmarks.text_attacks, sandbox=False
+    ),
+    "Inspect-choices": Subject(
+        "Inspect", benchmarks.inspect("options"), benchmarks.chooses, benchmarks.text_attacks, sandbox=False
+    ),
+    "Container": Subject(
+        "Container", benchmarks.container, payload_gold, benchmarks.text_attacks, sandbox=False, in_turn=False
     ),
     "docs-evaluators.md": Subject("", lesson, lambda item: Scripted(str(item.payload["value"])), expression_attacks),
 }

@@ -8,7 +8,6 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +23,18 @@ from cycleqd_runner.sandbox.hosts import LocalHost
 from cycleqd_runner.tasks.contract import Item, Pool, Setting, Verdict
 from cycleqd_runner.tasks.registry import FACTORIES
 from cycleqd_runner.tasks.run import TRIES, evaluate
-from tests.runner.tasks.conformance import GARBAGE, LIMITS, DownSandbox, Player, Subject, down, here, watched
+from tests.runner.tasks.conformance import (
+    GARBAGE,
+    LIMITS,
+    DownSandbox,
+    Player,
+    Subject,
+    broken,
+    down,
+    here,
+    tokens,
+    watched,
+)
 from tests.runner.tasks.conformance_subjects import SUBJECTS
 
 Work = Callable[[Sandbox], Coroutine[Any, Any, Any]]
@@ -97,7 +107,7 @@ def test_gold_answers_score_1(subject: Subject, in_worker: InWorker) -> None:
         assert (outcome.item, outcome.group) == (item.id, item.group)
         assert outcome.prompt_sha256
         assert outcome.prompt_tokens > 0
-        assert outcome.answer_tokens > 0
+        assert (outcome.answer_tokens > 0) == (subject.hostile is not None)
 
 
 @every_evaluator
@@ -152,6 +162,9 @@ def test_a_sandbox_that_is_down_is_no_score(subject: Subject) -> None:
 
 @every_evaluator
 def test_a_sandbox_that_is_killed_is_never_a_wrong_answer(subject: Subject, in_worker: InWorker) -> None:
+    if not subject.sandbox:
+        pytest.skip(f"{subject.type} runs nothing in the sandbox here")
+
     async def work(sandbox: Sandbox) -> tuple[Sequence[ItemOutcome], Sequence[ItemOutcome]]:
         if not (isinstance(sandbox, HostSandbox) and isinstance(sandbox.host, LocalHost)):
             pytest.skip("the sandbox's host is not this process's own")
@@ -171,9 +184,6 @@ def test_a_sandbox_that_is_killed_is_never_a_wrong_answer(subject: Subject, in_w
 
 @every_evaluator
 def test_numerically_broken_answers_are_no_score(subject: Subject, in_worker: InWorker) -> None:
-    def broken(result: Any) -> Any:
-        return replace(result, finish="broken")
-
     (item, *_) = subject.items
 
     async def work(sandbox: Sandbox) -> ItemOutcome:
@@ -211,7 +221,7 @@ def test_tokens_are_those_of_all_turns(subject: Subject, in_worker: InWorker) ->
 
     def player(item: Item) -> ChatModel:
         def count(result: Any) -> Any:
-            counts[item.id].update(prompt=result.prompt_tokens, answer=result.answer_tokens)
+            counts[item.id].update(tokens(result))
             return result
 
         return watched(subject.gold(item), after=count)
@@ -229,14 +239,17 @@ def test_first_questions_reach_the_engine_in_the_order_of_items(subject: Subject
         first = iter([item.id])
         return watched(subject.gold(item), lambda: asked.extend(first))
 
-    in_worker(lambda sandbox: subject.play(sandbox, player, repeats=2))
-    assert asked == [item.id for item in subject.items for _ in range(2)]
+    repeats = 2 if subject.in_turn else 1
+    in_worker(lambda sandbox: subject.play(sandbox, player, repeats=repeats))
+    assert asked == [item.id for item in subject.items for _ in range(repeats)]
 
 
 @every_evaluator
 def test_hostile_answers_harm_nothing(
     subject: Subject, in_worker: InWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if subject.hostile is None:
+        pytest.skip("what is answered are numbers, not texts")
     decoy = here(tmp_path)
     decoy.path.write_text("mine: a secret of the file")
     decoy.path.chmod(0o666)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cycleqd.errors import TemporaryError
 from cycleqd_runner.chat import Answer, ChatModel, Message
 from cycleqd_runner.openai_api import ChatRequest, Refused
 from cycleqd_runner.tasks.contract import Item, Setting
@@ -25,6 +26,7 @@ class Asked:
         messages, answer: the last conversation.
         prompt_tokens, answer_tokens: over all conversations.
         is_broken: whether the model's numbers broke in one of them.
+        failures: conversations that the engine failed to answer, until it has answered them.
     """
 
     item: Item
@@ -35,6 +37,7 @@ class Asked:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     is_broken: bool = False
+    failures: dict[tuple[Message, ...], TemporaryError] = field(default_factory=dict)
 
 
 class OwnTime:
@@ -66,7 +69,7 @@ class Conversations:
     """Answers a program's requests, and remembers which items they were for.
 
     A request whose ``user`` is an item's id is that item's. Of all others nobody knows; their tokens are divided among
-    the items, and numbers that break in them are everybody's.
+    the items, and numbers that break and engines that fail in them are everybody's.
 
     Args:
         items: by id, at least one; all of one individual.
@@ -90,8 +93,14 @@ class Conversations:
             raise Refused(429, sentence, code="rate_limit_exceeded")
         asked = self._items.get(request.user or "", self._nobodys)
         messages = self._with_system_prompt(request.conversation)
-        with self.own_time.waiting():
-            answer = await asked.model.chat(messages, request.sampling(self._longest, self._seed(asked, messages)))
+        sampling = request.sampling(self._longest, self._seed(asked, messages))
+        try:
+            with self.own_time.waiting():
+                answer = await asked.model.chat(messages, sampling)
+        except TemporaryError as error:
+            asked.failures[messages] = error
+            raise
+        asked.failures.pop(messages, None)
         asked.messages, asked.answer = messages, answer.text
         asked.prompt_tokens += answer.prompt_tokens
         asked.answer_tokens += answer.answer_tokens
@@ -101,6 +110,11 @@ class Conversations:
     def is_broken(self, item: str) -> bool:
         """Whether the model's numbers broke in what may have been about this item."""
         return self._items[item].is_broken or self._nobodys.is_broken
+
+    def failure(self, items: Iterable[str]) -> TemporaryError | None:
+        """Return how the engine failed in what may have been about these items, unless it answered the same later."""
+        asked = (*(self._items[item] for item in items), self._nobodys)
+        return next((failure for one in asked for failure in one.failures.values()), None)
 
     def tokens(self, item: str) -> tuple[int, int]:
         """Return an item's prompt and answer tokens with its share of what was nobody's; the sums are exact."""

@@ -67,16 +67,19 @@ class Container:
     Args:
         spec: image, command, and how long answers are.
         lines: the items, in a fixed order.
+        launcher: where the program runs; None: what is here is found out with the first items.
     """
 
-    def __init__(self, spec: ContainerEvaluator, lines: Sequence[ContainerItem]) -> None:
+    def __init__(
+        self, spec: ContainerEvaluator, lines: Sequence[ContainerItem], launcher: Launcher | None = None
+    ) -> None:
         self._spec = spec
         self._items = tuple(
             Item(line.id, line.pool, line.model_dump(mode="json", exclude_unset=True)) for line in lines
         )
         self._gathering = Gathering(self._judge)
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._launcher: Launcher | None = None
+        self._launcher = launcher
 
     def items(self) -> Sequence[Item]:
         """Return all items in the file's order."""
@@ -86,7 +89,7 @@ class Container:
         """Judge one item, with all others of its evaluation and repeat that are asked at the same time.
 
         Raises:
-            TemporaryError: the program failed, or could not judge this item.
+            TemporaryError: engine or program failed, or the program could not judge this item.
             UnsupportedHere: nothing here starts containers.
         """
         together = setting.evaluation, setting.repeat
@@ -103,8 +106,8 @@ class Container:
                 found = {**read_results(await self._results(items, talks), items)}
         except Unreadable as error:
             found = dict.fromkeys(items, one_line(str(error)))
-        except TemporaryError as error:
-            found = dict.fromkeys(items, error)
+        except TemporaryError as error:  # few programs outlive an engine that fails
+            found = dict.fromkeys(items, talks.failure(items) or error)
         except OSError as error:
             found = dict.fromkeys(items, Unscored(f"The program's folder cannot be used ({error.strerror})."))
         return {name: _outcome(asked, found[name], talks) for name, asked in items.items()}
@@ -168,6 +171,8 @@ def _outcome(asked: Asked, found: Result | str | TemporaryError, talks: Conversa
     messages, answer = asked.messages, asked.answer
     if talks.is_broken(name):
         reason: str | None = BROKEN
+    elif failure := talks.failure([name]):
+        return failure
     elif isinstance(found, TemporaryError):
         return found
     elif isinstance(found, str):

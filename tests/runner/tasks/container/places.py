@@ -58,18 +58,24 @@ def beside(folder: Path, monkeypatch: pytest.MonkeyPatch, command: Sequence[str]
 @contextmanager
 def docker(folder: Path, monkeypatch: pytest.MonkeyPatch, _command: Sequence[str] = COMMAND) -> Iterator[Path]:
     """Put the stand-in in the place of ``docker``; yield its folder."""
-    home = folder / "docker"
-    home.mkdir()
+    script = stand_in(folder)
+    home = script.parent
     monkeypatch.delenv(CONTAINERS, raising=False)
     monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
-    script = home / "docker"
+    assert shutil.which("docker") == str(script)
+    yield home
+
+
+def stand_in(folder: Path) -> Path:
+    """Put the stand-in for Docker into a new folder ``docker`` of this one; return its path."""
+    script = folder / "docker" / "docker"
+    script.parent.mkdir()
     source = Path(str(docker_stand_in.__file__)).read_text(encoding="utf-8")
     script.write_text(f"#!{sys.executable} -S\n{source}", encoding="utf-8")
     script.chmod(0o755)
-    assert shutil.which("docker") == str(script)
-    yield home
+    return script
 
 
 Place = Callable[[Path, pytest.MonkeyPatch, Sequence[str]], AbstractContextManager[object]]
