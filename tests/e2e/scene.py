@@ -20,14 +20,13 @@ from cycleqd.api import API_VERSION, KIND
 from cycleqd.errors import MissingObject
 from cycleqd.records import Result, read_result
 from cycleqd.store import Credentials, ObjectStore, open_store
-from tests.e2e.cluster import KubectlFailed
 from tests.e2e.manifests import Edits, edited
 from tests.e2e.world import SECRET, Site, World
 
 RUNS = "cycleqdruns.cycleqd.dev"
 RUN_LABEL = "cycleqd.dev/run"
 POLL_SECONDS = 0.7
-"""Between two looks; kubectl takes a tenth of a second of processor each time."""
+"""Between two looks."""
 PATIENCE_SECONDS = 1200
 """For anything that workers have to do. Several scenarios share the node, and a worker begins with loading torch: that
 alone takes two minutes beside three others on two slow cores, and a whole run starts six workers in turn."""
@@ -77,13 +76,7 @@ class Run:
 
     def body(self) -> Document:
         """Return the CycleQDRun; empty if there is none."""
-        done = self.world.kubectl.run(
-            "get", RUNS, self.name, "--namespace", self.world.namespace, "--ignore-not-found", "--output", "json"
-        )
-        if done.returncode != 0:
-            raise KubectlFailed(done.stderr)
-        found: Document = json.loads(done.stdout or "{}")
-        return found
+        return self.world.kubectl.find(self.name, self.world.namespace)
 
     def status(self) -> Document:
         """Return its status."""
