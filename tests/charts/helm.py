@@ -32,7 +32,8 @@ def helm(*arguments: str, seconds: float = 60) -> str:
         pytest.skip("helm is not on PATH: the chart cannot be rendered")
     done = subprocess.run(["helm", *arguments], capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
-        raise HelmRefused(done.stderr)
+        # What a test's pod said goes to the output.
+        raise HelmRefused(f"{done.stderr}{done.stdout}")
     return done.stdout
 
 

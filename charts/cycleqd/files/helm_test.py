@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from itertools import product
 from typing import Any, TypeVar
 from urllib.request import urlopen
@@ -29,20 +30,21 @@ from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
 from cycleqd_operator.cluster import Cluster, connect
 
-PATIENCE_SECONDS = 60
-"""How long the operator, its Service's address or the bucket may take to be there."""
+PATIENCE_SECONDS = 200
+"""How long the operator, its Service's address, the API server or the bucket may take to be there: helm waits 300 s."""
+
+STARTED = time.monotonic()
 
 Answer = TypeVar("Answer")
 
 
 def patiently(what: str, ask: Callable[[], Answer]) -> Answer:
-    """Return what ``ask`` returns, as soon as it does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Return what ``ask`` returns, as soon as it does; all waiting of this program is bounded together."""
     while True:
         try:
             return ask()
-        except (OSError, CycleQDError) as error:
-            if time.monotonic() > deadline:
+        except (OSError, HTTPException, CycleQDError) as error:
+            if time.monotonic() > STARTED + PATIENCE_SECONDS:
                 sys.exit(f"{what}: {error}")
             time.sleep(1)
 
@@ -98,7 +100,7 @@ print("ok: the operator is ready")
 if "cycleqd_" not in fetch("/metrics"):
     sys.exit("/metrics of the operator has no metric of ours.")
 print("ok: the operator serves its metrics")
-asyncio.run(check_account())
+patiently("The API server", lambda: asyncio.run(check_account()))
 if "STORE" in os.environ:
     patiently(os.environ["STORE"], lambda: probe(open_store(os.environ["STORE"])))
     print(f"ok: {os.environ['STORE']} can be written, and honours If-None-Match")
