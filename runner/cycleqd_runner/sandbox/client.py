@@ -44,7 +44,9 @@ class HostMachine:
             try:
                 answer, blobs = await _ask(self._connection, request, seconds + _GRACE_SECONDS)
             except BaseException as error:
-                self._connection.close()  # a late answer must not be taken for that of the next command
+                # A late answer must not be taken for that of the next command. Not closed: leaving waits for the end.
+                with contextlib.suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_WR)
                 if isinstance(error, HostDiedError):
                     raise Unscored(f"the sandbox lost a machine ({error}); nothing is wrong with the answer") from error
                 raise
