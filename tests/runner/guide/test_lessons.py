@@ -29,7 +29,8 @@ SCORES = np.array([[0.6, 0.2], [0.1, 0.5], [0.4, 0.3], [0.5, 0.4]])
 
 
 def _transcript(individual: int, score: float | None, task: str, item: str) -> Transcript:
-    return Transcript(task=task, item=item, messages=(), answer=f"{individual}", score=score)
+    asked = ({"role": "user", "content": item},)
+    return Transcript(task=task, item=item, messages=asked, answer=f"{individual}", score=score)
 
 
 def test_each_item_is_taught_once_by_who_knows_it_best(tmp_path: Path) -> None:

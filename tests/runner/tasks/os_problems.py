@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
+from cycleqd.api.tasks import AgentBenchOsEvaluator
+from cycleqd.errors import MissingInput
 from cycleqd_runner.chat import Answer, Message, Sampling
+from cycleqd_runner.tasks.agentbench_os import AgentBenchOs
 from cycleqd_runner.tasks.agentbench_os.items import OsItem
 from cycleqd_runner.tasks.contract import Item
+from cycleqd_runner.tasks.registry import make_evaluator
 
 _OUTPUT = "The output of the OS:\n\n"
 
@@ -89,3 +94,25 @@ def gold(item: Item) -> Agent:
     assert problem.example is not None
     assert problem.example.language == "bash"
     return Agent(type_(problem.example.code), lambda output: think(f"answer({output.strip()})"))
+
+
+MATCH = {"description": "Say yes.", "evaluation": {"match": "yes"}}
+
+
+def built(
+    *items: object, scripts: str | None = None, max_turns: int = 5, system_prompt: str | None = None
+) -> AgentBenchOs:
+    """Make the evaluator of some items as the registry makes it; scripts lie in ``there/``."""
+    files = {"os.json": json.dumps(items).encode(), **{f"there/{name}": code for name, code in SCRIPTS.items()}}
+
+    def fetch(uri: str) -> bytes:
+        if uri not in files:
+            raise MissingInput(f"there is no {uri}")
+        return files[uri]
+
+    spec = AgentBenchOsEvaluator(
+        type="AgentBenchOS", data="os.json", scripts=scripts, max_turns=max_turns, system_prompt=system_prompt
+    )
+    evaluator = make_evaluator(spec, fetch)
+    assert isinstance(evaluator, AgentBenchOs)
+    return evaluator

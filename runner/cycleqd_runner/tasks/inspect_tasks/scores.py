@@ -57,7 +57,7 @@ def scored(score: Score | None, where: str) -> Scored:
         )
     if number == 1.0:
         return number, None
-    return number, one_line(score.explanation or f"the scorer gave {value} for {score.answer!r}")
+    return number, one_line(score.explanation or "") or one_line(f"the scorer gave {value} for {score.answer!r}")
 
 
 def _number(value: Value) -> float | None:
