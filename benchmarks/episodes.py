@@ -1,6 +1,6 @@
 """How full the engine's batch stays while a hundred episodes of many turns are played at once.
 
-Run ``python -m benchmarks.episodes [MODEL_FOLDER]``. Episodes are those of AgentBenchDB on SQLite, each with four
+Run ``python -m benchmarks.episodes [MODEL_FOLDER]``. Episodes are those of AgentBenchDB on SQLite, each with two
 operations and an answer, judged in the real sandbox; the engines are real, the model the quickstart's base. What that
 says is computed and thrown away: a script says what is done instead, so that every episode has its turns, with answers
 as long as trained experts'. At each step of an engine the rows that it computes are compared to those that it could: as
@@ -37,7 +37,7 @@ from cycleqd_runner.tasks.agentbench_db.evaluator import AgentBenchDb
 from cycleqd_runner.tasks.run import evaluate
 
 EPISODES = 100
-OPERATIONS = 4
+OPERATIONS = 2
 BATCH_TOKENS = 16_384
 """The manifest's default: some twenty rows of these episodes."""
 LENGTHS = (6, 8, 9, 10, 12, 12, 14, 15, 16, 18, 20, 22, 24, 28, 34, 45)
@@ -73,7 +73,7 @@ class Steps:
 
 
 class Playing:
-    """Asks the engine, and says something else: four operations, then the answer."""
+    """Asks the engine, and says something else: two operations, then the answer."""
 
     def __init__(self, engine: ChatModel, steps: Steps) -> None:
         self._engine, self._steps = engine, steps
