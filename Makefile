@@ -25,7 +25,7 @@ quickstart: $(VENV)/.ready ## evolve a real small model from three experts, ours
 
 test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all tests that need no cluster
 	$(BIN)/python examples/quickstart/prepare_base.py
-	$(BIN)/pytest -n auto --dist loadfile -m "not e2e"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not e2e"
 
 images: ## build the images of operator, runner and quickstart (IMAGES="--flavour gpu runner"; tools/build-images --help)
 	tools/build-images $(IMAGES)

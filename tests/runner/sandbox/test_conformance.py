@@ -25,6 +25,8 @@ from tests.runner.sandbox.variants import (
     processes_with,
 )
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Suite:

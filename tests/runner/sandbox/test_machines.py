@@ -28,6 +28,8 @@ from tests.runner.sandbox.variants import (
     processes_with,
 )
 
+pytestmark = pytest.mark.long
+
 # Nothing but PRoot keeps code in under Unsafe, so it runs there as a user to whom nothing of the machine belongs.
 _VARIANTS = (*(v for v in VARIANTS if v.confined), Variant("unsafe-unprivileged", "Unsafe", NOBODY))
 _ATTACKS = (*(attack for attack in ATTACKS if not attack.own_in_machines), *MACHINE_ATTACKS)
