@@ -51,7 +51,7 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
 
-bench: $(VENV)/.ready ## run all benchmarks (half an hour; an hour on CPUs without AMX); renews benchmarks/results and docs/benchmarks.md
+bench: $(VENV)/.ready ## run all benchmarks (some forty minutes; more than an hour on CPUs without AMX); renews benchmarks/results and docs/benchmarks.md
 	$(BIN)/python examples/quickstart/prepare_base.py
 	@$(BIN)/python -m benchmarks; code=$$?; $(BIN)/python tools/benchmarks_page.py && exit $$code
 

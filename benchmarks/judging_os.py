@@ -97,7 +97,7 @@ async def measure(evaluator: AgentBenchOs, count: int, parallel: int) -> list[Fi
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="Judging AgentBenchOS items.")
-    parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--items", type=int, default=320)
     parser.add_argument("--parallel", type=int, default=16)
     options = parser.parse_args()
     spec = AgentBenchOsEvaluator(type="AgentBenchOS", data="one item")

@@ -17,8 +17,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 What is fast, measured. Every script compares within one run, alternating, because clocks are noisy and machines are
-shared: quote the ratios, not the seconds. `make bench` runs all of them in half an hour on two cores (an
-hour without AMX), renews `benchmarks/results/*.json` and this page, and exits with 1 if a figure is short of its
+shared: quote the ratios, not the seconds. `make bench` runs all of them in some forty minutes on two cores (more than
+an hour without AMX), renews `benchmarks/results/*.json` and this page, and exits with 1 if a figure is short of its
 target. One alone: `.venv/bin/python -m benchmarks archive`. What a script lacks (a cluster of fake nodes, an S3 server,
 a finished quickstart, vLLM) it says in one line; the figures below are then those of its last run, whose date stands
 above them.
