@@ -25,13 +25,13 @@ quickstart: $(VENV)/.ready ## evolve a real small model from three experts, ours
 
 test: $(VENV)/.ready lint ## lint, types, layers, generated files, then all tests that need no cluster
 	$(BIN)/python examples/quickstart/prepare_base.py
-	$(BIN)/pytest -n auto --dist loadfile -m "not e2e"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not e2e"
 
 images: ## build the images of operator, runner and quickstart (IMAGES="--flavour gpu runner"; tools/build-images --help)
 	tools/build-images $(IMAGES)
 
 e2e: $(VENV)/.ready ## tests on the cluster in KUBECONFIG with the S3 in AWS_* and the images in CYCLEQD_*_IMAGE
-	@for name in KUBECONFIG AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY CYCLEQD_OPERATOR_IMAGE CYCLEQD_RUNNER_IMAGE; do \
+	@for name in KUBECONFIG AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY CYCLEQD_OPERATOR_IMAGE CYCLEQD_RUNNER_IMAGE CYCLEQD_SANDBOX_IMAGE; do \
 	  [ -n "$${!name}" ] || { echo "make e2e needs $$name: nothing was tested (docs/operations.md)." >&2; exit 2; }; \
 	done
 	$(BIN)/python examples/quickstart/prepare_base.py
@@ -51,7 +51,7 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
 
-bench: $(VENV)/.ready ## run all benchmarks (half an hour; an hour on CPUs without AMX); renews benchmarks/results and docs/benchmarks.md
+bench: $(VENV)/.ready ## run all benchmarks (some forty minutes; more than an hour on CPUs without AMX); renews benchmarks/results and docs/benchmarks.md
 	$(BIN)/python examples/quickstart/prepare_base.py
 	@$(BIN)/python -m benchmarks; code=$$?; $(BIN)/python tools/benchmarks_page.py && exit $$code
 

@@ -38,7 +38,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     else \
         /tools/bin/uv pip install "$@" --torch-backend "$TORCH_BACKEND" torch; \
     fi \
-    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner ${VLLM:+"$VLLM"}
+    && /tools/bin/uv pip install "$@" --requirement pyproject.toml --extra runner --extra benchmarks ${VLLM:+"$VLLM"}
 # Tests of others, what is only for compiling against torch, and descriptions of AWS services besides S3 and the ones
 # that give credentials.
 RUN cd /opt/cycleqd/lib/python3*/site-packages \
@@ -54,7 +54,7 @@ COPY pyproject.toml ./
 ARG UV_DEFAULT_INDEX
 ARG TORCH_BACKEND=cu130
 RUN /tools/bin/uv pip install --python /opt/cycleqd/bin/python --constraint constraints.txt \
-    --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra vllm
+    --torch-backend "$TORCH_BACKEND" --requirement pyproject.toml --extra vllm --extra benchmarks
 
 FROM dependencies-${FLAVOUR} AS dependencies
 
@@ -69,12 +69,13 @@ RUN /tools/bin/python -m hatchling build -t wheel -d /wheel \
     && /tools/bin/uv pip install --python /opt/cycleqd/bin/python --prefix /opt/package --no-deps /wheel/*.whl
 
 FROM ${BASE} AS system-cpu
-# A base without Debian's packages has to bring tini, and libnuma for vLLM's kernels for CPUs. The sandbox looks for
-# programs in /usr/bin and /bin, where images of Python have none. They also come without the library's byte code, and a
-# read-only root never gets it: compiled here once, not at every start.
+# A base without Debian's packages has to bring tini, PRoot for root-like machines in a sandbox inside the worker, and
+# libnuma for vLLM's kernels for CPUs. The sandbox looks for programs in /usr/bin and /bin, where images of Python have
+# none. They also come without the library's byte code, and a read-only root never gets it: compiled here once, not at
+# every start.
 ARG VLLM=
 RUN set -- ${VLLM:+libnuma1} \
-    && if ! command -v tini >/dev/null; then set -- tini "$@"; fi \
+    && for needed in proot tini; do if ! command -v $needed >/dev/null; then set -- $needed "$@"; fi; done \
     && if [ $# -gt 0 ]; then \
         apt-get update && apt-get install --yes --no-install-recommends "$@" && rm -rf /var/lib/apt/lists/* /var/cache/apt; \
     fi \

@@ -43,8 +43,7 @@ settings for all the rest:
 ```yaml
 {SMALLEST}```
 
-What is not in the tables is refused, with the nearest name. What is in the tables and this version cannot do is refused
-too: [decisions.md](decisions.md#what-is-not-here-yet) lists it.
+What is not in the tables is refused, with the nearest name.
 
 This page is generated from the models in `core/cycleqd/api` by `make docs`; CI checks that it is current.
 """

@@ -23,6 +23,7 @@ from cycleqd_cli import (
     run,
     status,
     steering,
+    transcripts,
     validate,
     worker,
 )
@@ -65,6 +66,7 @@ app.command(epilog=run.EPILOG)(guarded(run.run))
 app.command("list", epilog=listing.EPILOG)(guarded(with_options(listing.list_runs, store=False)))
 app.command(epilog=status.EPILOG)(guarded(with_options(status.status, store=True)))
 app.command(epilog=logs.EPILOG)(guarded(with_options(logs.logs, store=True)))
+app.command(epilog=transcripts.EPILOG)(guarded(with_options(transcripts.transcripts, store=True)))
 app.command(epilog=plot.EPILOG)(guarded(with_options(plot.plot, store=True)))
 app.command(epilog=report.EPILOG)(guarded(with_options(report.report, store=True)))
 app.command(epilog=compare.EPILOG)(guarded(with_options(compare.compare, store=True)))

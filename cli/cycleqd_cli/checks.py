@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
@@ -10,13 +11,18 @@ from typing import Literal
 
 from cycleqd import keys
 from cycleqd.api import RunSpec
+from cycleqd.api.run import Benchmark
 from cycleqd.api.tasks import Task
 from cycleqd.errors import CycleQDError, UnsupportedHere
 from cycleqd.identity import check_same_run, read_identity
 from cycleqd.splits import make_splits
 from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
-from cycleqd_runner.unsupported import refuse_unsupported
+from cycleqd_runner.unsupported import (
+    refuse_without_containers,
+    refuse_without_machines,
+    refuse_without_server,
+)
 
 Mark = Literal["ok", "warning", "missing"]
 
@@ -49,7 +55,6 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
         spec: of the run.
         quick: leave out models and engine, so that nothing is downloaded and torch is not needed.
     """
-    yield _look("this version", lambda: _version(spec))
     yield _look("storage", lambda: _storage(spec))
     yield _look("sandbox", lambda: _sandbox(spec))
     for task in spec.tasks:
@@ -59,6 +64,14 @@ def findings(spec: RunSpec, *, quick: bool) -> Iterator[Finding]:
                 f"{task.items.search} search items crown lucky children: {ADVISED_SEARCH_ITEMS} or more are advised."
             )
             yield Finding(f"task {task.name}", "warning", advice)
+        if task.repeats > 1 and task.evaluator.temperature == 0:
+            advice = (
+                f"repeats is {task.repeats}, but temperature is 0: greedy answers are the same each time, and nothing "
+                "is gained; set evaluator.temperature above 0, or repeats to 1."
+            )
+            yield Finding(f"task {task.name}", "warning", advice)
+    for benchmark in spec.report.benchmarks:
+        yield _look(f"benchmark {benchmark.name}", lambda one=benchmark: _benchmark(one, spec))  # type: ignore[misc]
     if not quick:
         engine = _look("engine", lambda: _engine(spec))
         yield engine
@@ -73,11 +86,6 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, "missing", str(error))
 
 
-def _version(spec: RunSpec) -> str:
-    refuse_unsupported(spec)
-    return "It can do all that the manifest asks for."
-
-
 def _storage(spec: RunSpec) -> str:
     store = open_store(spec.storage.uri)
     probe(store)
@@ -89,10 +97,10 @@ def _storage(spec: RunSpec) -> str:
 
 
 def _sandbox(spec: RunSpec) -> str:
-    from cycleqd_runner.sandbox import available  # noqa: PLC0415 - not for --quick
+    from cycleqd_runner.sandbox import available, candidates  # noqa: PLC0415 - not for --quick
 
     found = available()
-    kinds = ("Namespaces", "Landlock") if spec.sandbox == "Auto" else (spec.sandbox,)
+    kinds = candidates(spec.sandbox)
     chosen = next((kind for kind in kinds if found[kind] == "available"), None)
     if chosen is None:
         reasons = "; ".join(f"{kind}: {found[kind]}" for kind in kinds)
@@ -100,6 +108,7 @@ def _sandbox(spec: RunSpec) -> str:
             f"Model-written code cannot be kept in on this machine ({reasons}): run elsewhere, or accept the risk with "
             "spec.sandbox: Unsafe."
         )
+    asyncio.run(refuse_without_machines(spec))
     if chosen == "Unsafe":
         return "Model-written code runs without a sandbox (spec.sandbox: Unsafe)."
     return f"Model-written code runs in {chosen}."
@@ -109,6 +118,8 @@ def _items(task: Task, spec: RunSpec) -> str:
     from cycleqd_runner.local_copies import read_data  # noqa: PLC0415 - not for --quick
     from cycleqd_runner.tasks.registry import make_evaluator  # noqa: PLC0415 - not for --quick
 
+    refuse_without_server([task.evaluator])
+    refuse_without_containers([task.evaluator])
     items = make_evaluator(task.evaluator, read_data).items()
     seen, unseen, either = ([item.id for item in items if item.pool == pool] for pool in ("seen", "unseen", "any"))
     make_splits(task.name, seen, unseen, either, task.items, spec.search.seed)
@@ -116,6 +127,18 @@ def _items(task: Task, spec: RunSpec) -> str:
     return (
         f"{len(items)} {task.evaluator.type} items are enough for {sizes.search} search, {sizes.validation} validation "
         f"and {sizes.test} test items."
+    )
+
+
+def _benchmark(benchmark: Benchmark, spec: RunSpec) -> str:
+    from cycleqd_runner.tasks.benchmark import open_benchmark  # noqa: PLC0415 - only where there are benchmarks
+
+    refuse_without_server([benchmark.evaluator])
+    refuse_without_containers([benchmark.evaluator])
+    items = open_benchmark(benchmark, spec.search.seed).items
+    return (
+        f"{len(items)} {benchmark.evaluator.type} items, asked of base, experts and final model when the search has "
+        "ended."
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cycleqd.api import RunSpec
 from cycleqd.api.status import Condition, RunStatus, TaskStatus
 from cycleqd.labels import ROLE
 from cycleqd.records import Record
+from cycleqd.report import remarks
 from cycleqd_cli.cluster import event_time
 from cycleqd_cli.cluster_run import ClusterRun
 from cycleqd_cli.layout import progress_row
@@ -53,6 +56,8 @@ class ClusterStanding(Record):
     """As the operator wrote it last, in its own names."""
     workers: tuple[WorkerPod, ...]
     events: tuple[Told, ...]
+    notes: tuple[str, ...] = ()
+    """What qualifies the scores, for example a protocol that is not the paper's."""
 
 
 def cluster_standing(run: ClusterRun) -> ClusterStanding:
@@ -67,7 +72,15 @@ def cluster_standing(run: ClusterRun) -> ClusterStanding:
         status=run.status.model_dump(mode="json", by_alias=True, exclude_none=True),
         workers=tuple(_worker(pod) for pod in cluster.pods(run.uid) if not _has_ended(pod)),
         events=tuple(_told(event) for event in cluster.events(run.uid)[-EVENTS:]),
+        notes=_notes(run.body["spec"]),
     )
+
+
+def _notes(spec: dict[str, Any]) -> tuple[str, ...]:
+    try:
+        return remarks(RunSpec.model_validate(spec))
+    except ValidationError:
+        return ()  # the manifest of another version, whose tasks we do not know
 
 
 def _has_ended(pod: dict[str, Any]) -> bool:
@@ -113,6 +126,7 @@ def picture(now: ClusterStanding) -> RenderableType:
     parts: list[RenderableType] = [grid]
     if status.tasks:
         parts.append(_tasks(status.tasks))
+    parts += [Text(note) for note in now.notes]
     parts += [_sentence(condition) for condition in status.conditions if _matters(condition)]
     parts += [Text(f"{pod.role} {pod.phase.lower()} in {pod.name} {pod.node}", "dim") for pod in now.workers]
     parts += [Text(f"{told.time[:19]} {told.reason}: {told.message}", "dim") for told in now.events]

@@ -81,8 +81,8 @@ def _side(run: OpenedRun) -> Side:
     )
 
 
-def tables(found: Comparison) -> Iterator[Table]:
-    """Yield what a terminal shows: the runs' numbers, then the fields in which they differ."""
+def tables(found: Comparison) -> Iterator[Table | Text]:
+    """Yield what a terminal shows: the runs' numbers, the fields in which they differ, what qualifies the scores."""
     sides = (found.first, found.second)
     yield _numbers(*sides)
     if found.differences:
@@ -90,6 +90,7 @@ def tables(found: Comparison) -> Iterator[Table]:
         for each in found.differences:
             table.add_row(Text(each.field), _cell(each.first), _cell(each.second))
         yield table
+    yield from (Text(f"{side.standing.run}: {note}") for side in sides for note in side.standing.notes)
 
 
 def _numbers(first: Side, second: Side) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -11,7 +12,7 @@ import typer
 from cycleqd import keys
 from cycleqd.errors import CycleQDError
 from cycleqd_cli.cluster import Cluster, read_contexts
-from cycleqd_cli.opening import open_run
+from cycleqd_cli.opening import OpenedRun, open_run
 from cycleqd_cli.where import Where
 
 READ_SECONDS = 2.0
@@ -59,10 +60,33 @@ def contexts(ctx: typer.Context, incomplete: str) -> list[str]:
 @_silent
 def individuals(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the ids of a run's individuals."""
-    run = open_run(str(ctx.params.get("run") or ""), _where(ctx))
+    run = _run(ctx)
     found = {keys.parse_result(key) for key in run.store.list(keys.RESULTS)}
     ids = sorted({individual for individual, _ in filter(None, found)})
     return [str(individual) for individual in ids if str(individual).startswith(incomplete)]
+
+
+@_silent
+def tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of a run's tasks."""
+    run = _run(ctx)
+    return [task.name for task in run.spec.tasks if task.name.startswith(incomplete)]
+
+
+@_silent
+def items(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the items of a run, or of the task that was typed before."""
+    run = _run(ctx)
+    drawn: dict[str, dict[str, list[str]]] = json.loads(run.store.get(keys.SPLITS))
+    chosen = [splits for task, splits in drawn.items() if ctx.params.get("task") in (None, task)]
+    return [item for splits in chosen for ids in splits.values() for item in ids if item.startswith(incomplete)]
+
+
+def _run(ctx: typer.Context) -> OpenedRun:
+    """Open the run that was typed before. Raises what :func:`~cycleqd_cli.opening.open_run` raises."""
+    # An option that lacks its value, as one that is completed does, leaves the arguments unread.
+    named = ctx.params.get("run") or next(iter(ctx.args), "")
+    return open_run(str(named), _where(ctx))
 
 
 def _where(ctx: typer.Context) -> Where:

@@ -69,4 +69,6 @@ def show(contest: Contest, found: Standings, output: Form) -> None:
             shown.add_row(*map(Text, row), style="bold" if position in own.bold else "")
         if own.rows:
             console.print(shown)
+    for note in found.notes:
+        console.print(Text(note))
     console.print(f"Tables and pictures are in {contest.spec.storage.uri}", markup=False, highlight=False)

@@ -88,8 +88,8 @@ def guarded(
             _leave(error, str(error), code_of(error))
         except KeyboardInterrupt as error:
             _leave(error, "Interrupted; what was finished is kept, and the same command goes on.", EXIT_INTERRUPTED)
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer knows them; the last one is `| head`
         except MemoryError as error:
             _leave(error, memory_sentence(error), EXIT_TRY_AGAIN)
         except Exception as error:  # noqa: BLE001 - nobody retries: what is left becomes a readable sentence

@@ -50,10 +50,10 @@ def read_test(store: ObjectStore, report: Report) -> tuple[TaskEvaluation, ...]:
 
 def show_results(console: Console, store: ObjectStore, name: str) -> None:
     """Print the results of a finished run. Raises :class:`~cycleqd.errors.BadData` if it is not finished."""
-    from cycleqd_runner.report.tables import score_table  # noqa: PLC0415 - only finished runs need it
+    from cycleqd_runner.report.tables import group_tables, retention_parts, score_table  # noqa: PLC0415 - finished runs
 
     report = read_report(store, name)
-    console.print(score_table(report))
+    console.print(score_table(report), *group_tables(report), *retention_parts(report), sep="\n")
     for note in report.notes:
         console.print(f"Note: {note}", markup=False)
     if isinstance(store, FolderStore):

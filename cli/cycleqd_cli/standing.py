@@ -13,13 +13,11 @@ from cycleqd.fold import Population
 from cycleqd.log import ResultLog
 from cycleqd.plan import Observed, Phase, plan
 from cycleqd.records import Record
-from cycleqd.report import is_finalized
+from cycleqd.report import is_finalized, remarks
 from cycleqd.store import ObjectStore
 from cycleqd_cli.opening import OpenedRun
 from cycleqd_cli.texts import activity
 from cycleqd_runner.local import Snapshot
-
-FINAL_EVALUATIONS = f"{keys.FINAL}evaluations/"
 
 
 class ArchiveStanding(Record):
@@ -65,6 +63,8 @@ class Standing(Record):
     """What each worker does."""
     damaged: dict[str, str] = Field(default_factory=dict)
     """Objects of the store that are not results, and why."""
+    notes: tuple[str, ...] = ()
+    """What qualifies the scores, for example a protocol that is not the paper's."""
 
 
 def standing(name: str, spec: RunSpec, snapshot: Snapshot) -> Standing:
@@ -88,6 +88,7 @@ def standing(name: str, spec: RunSpec, snapshot: Snapshot) -> Standing:
         best_id=None if best is None else int(population.ids[best]),
         working=tuple(activity(work, snapshot.done, spec) for work in snapshot.running),
         damaged=snapshot.damaged,
+        notes=remarks(spec),
     )
 
 
@@ -124,5 +125,6 @@ def read_snapshot(run: OpenedRun) -> Snapshot:
 
 
 def models_tried(store: ObjectStore) -> Counter[str]:
-    """Return how many final models were scored on each split."""
-    return Counter(key.removeprefix(FINAL_EVALUATIONS).partition("/")[0] for key in store.list(FINAL_EVALUATIONS))
+    """Return how many final models were scored on each split, and as ``benchmarks`` how often one was on such."""
+    splits = (key.removeprefix(keys.FINAL_EVALUATIONS).partition("/")[0] for key in store.list(keys.FINAL_EVALUATIONS))
+    return Counter(splits) + Counter(benchmarks=len(list(store.list(keys.BENCHMARKS))))

@@ -79,5 +79,5 @@ def _picture(run: OpenedRun, now: Standing) -> RenderableType:
     grid.add_row("experts", f"{len(now.prepared)} of {len(now.experts)} read, {len(now.evaluated)} scored")
     grid.add_row("children", ", ".join([f"{now.children} of {now.target}", *unscored_notes(now)]))
     archives = [archive_table(now)] if now.archives else []
-    notes = [Text(note) for note in kept_notes(run.store, run.spec)]
+    notes = [Text(note) for note in (*now.notes, *kept_notes(run.store, run.spec))]
     return Group(grid, *archives, *notes, *(Text(problem, "yellow") for problem in now.damaged.values()))

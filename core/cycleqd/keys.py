@@ -5,15 +5,18 @@ from __future__ import annotations
 RUN = "run.json"
 SPEC = "spec.json"
 RESULTS = "results/"
+TRANSCRIPTS = "transcripts/"
 ARCHIVE = "archive/"
 QUARANTINE = "quarantine/"
 FAILURES = "failures/"
 SPLITS = "splits.json"
 FINAL = "final/"
+FINAL_EVALUATIONS = "final/evaluations/"
+BENCHMARKS = "final/benchmarks/"
 REPORT = "final/report.json"
 REPORT_PAGE = "final/report.html"
 MODEL = "final/model"
-FOLDERS = ("basis/", "genomes/", "transcripts/", RESULTS, ARCHIVE, QUARANTINE, FAILURES, FINAL)
+FOLDERS = ("basis/", "genomes/", TRANSCRIPTS, RESULTS, ARCHIVE, QUARANTINE, FAILURES, FINAL)
 """All folders of a run. Beside them lie only :data:`RUN`, :data:`SPEC` and :data:`SPLITS`."""
 
 
@@ -68,14 +71,25 @@ def compaction(results: int) -> str:
     return f"{ARCHIVE}{results:07d}.json"
 
 
-def transcripts(individual: int) -> str:
-    """Return the key of an individual's successful transcripts (JSON Lines, zstandard)."""
-    return f"transcripts/{individual:07d}.jsonl.zst"
+def transcripts(individual: int, evaluation: int = 0) -> str:
+    """Return the key of the transcripts of an individual's n-th evaluation (JSON Lines, zstandard)."""
+    return f"{TRANSCRIPTS}{individual:07d}{f'-{evaluation}' if evaluation else ''}.jsonl.zst"
+
+
+def parse_transcripts(key: str) -> tuple[int, int] | None:
+    """Return (individual, evaluation) of a key of transcripts, or None for a foreign object."""
+    pair = parse_result(f"{RESULTS}{key.removeprefix(TRANSCRIPTS).removesuffix('.jsonl.zst')}.json")
+    return pair if pair and key == transcripts(*pair) else None
 
 
 def final_evaluation(genome_sha256: str, split: str) -> str:
     """Return the key of what finalize found out about one genome on one split."""
-    return f"final/evaluations/{split}/{genome_sha256[:32]}.json"
+    return f"{FINAL_EVALUATIONS}{split}/{genome_sha256[:32]}.json"
+
+
+def benchmark(genome_sha256: str, benchmark_sha256: str) -> str:
+    """Return the key of what finalize found out about one genome on one benchmark."""
+    return f"{BENCHMARKS}{benchmark_sha256[:16]}/{genome_sha256[:32]}.json"
 
 
 def polished(genome_sha256: str, steps: int) -> str:

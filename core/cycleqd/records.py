@@ -17,7 +17,7 @@ from cycleqd.errors import BadData, Unscored
 BROKEN = "numerically broken"
 """Reason of an item whose answer an engine called ``broken``: the model's numbers became NaN or infinite."""
 
-Split = Literal["search", "validation", "test", "reserve", "lessons"]
+Split = Literal["search", "validation", "test", "reserve", "lessons", "benchmark"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -34,6 +34,8 @@ class ItemOutcome(Record):
     """The item's id within its task."""
     score: Score | None
     """In [0, 1]; None: could not be scored."""
+    group: str = ""
+    """The kind of item, where its task tells them apart: ``SELECT``, ``INSERT`` or ``UPDATE`` of AgentBenchDB."""
     reason: str | None = None
     """Why there is no score, or what the judge objected to; one line."""
     prompt_sha256: str = ""
@@ -260,15 +262,33 @@ class Result(Record):
 
 
 class Transcript(Record):
-    """A conversation that was judged; the successful ones are what guided search learns from."""
+    """The conversation about one repeat of one item; the successful ones are what guided search learns from."""
 
     task: str
     item: str
     messages: tuple[dict[str, str], ...]
-    """The prompt: ``{"role": ..., "content": ...}`` in order."""
+    """The prompt of the last answer, earlier turns included: ``{"role": ..., "content": ...}`` in order."""
     answer: str
     """The model's last answer."""
-    score: Score
+    score: Score | None
+    """In [0, 1]; None: could not be scored."""
+    repeat: int = 0
+    """Which time the item was asked: 0, 1, ..."""
+    group: str = ""
+    """The kind of item, as in :class:`ItemOutcome`."""
+    reason: str | None = None
+    """Why there is no score, or what the judge objected to; one line."""
+    prompt_tokens: int = 0
+    """Tokens read, over all turns of this repeat."""
+    answer_tokens: int = 0
+    """Tokens generated, over all turns of this repeat."""
+    seconds: float = 0.0
+    """Time from the question to the verdict."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether there is nothing better to learn from. Not every judge knows what was asked."""
+        return self.score == 1.0 and bool(self.messages)
 
 
 def read_result(data: bytes, key: str) -> Result:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cycleqd import keys
 from cycleqd.affinity import Affinity
+from cycleqd.api import RunSpec
 from cycleqd.errors import MissingObject
 from cycleqd.records import Guidance, Record, Stop
 from cycleqd.statistics import Estimate
@@ -15,6 +16,11 @@ from cycleqd.store import ObjectStore
 
 OWN_EXPERTS = "each task's own expert"
 """What a merged model would ideally be: on each task, the expert that was trained for it."""
+
+MICRO = "micro"
+"""Beside the kinds of a task's items: the mean over all items, which is the task's own score."""
+MACRO = "macro"
+"""Likewise the plain mean of the kinds: each counts the same, however many items it has."""
 
 
 class Interval(Record):
@@ -127,6 +133,29 @@ class Candidate(Record):
         return sum(self.validation.values()) / len(self.validation)
 
 
+class Retention(Record):
+    """What models kept of the base model's skills beside the tasks (the paper's Table 3)."""
+
+    benchmarks: tuple[str, ...]
+    """Names, in the manifest's order."""
+    scores: dict[str, dict[str, Interval | None]]
+    """Scores per model (``base``, each expert, ``merged``) and benchmark; None: not scored."""
+    kept: dict[str, dict[str, Interval | None]]
+    """Likewise as a share of the base model's score on the same items (1: as much); None where one of the two is not
+    scored, or the base model scores nothing."""
+    means: dict[str, Interval | None]
+    """Mean of the shares per model, over the benchmarks on which the base model scores something; None where there is
+    none, or the model is not scored on one of them."""
+    unscored: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Why there is no score, per model and benchmark, where there is none."""
+
+    @property
+    def zero(self) -> tuple[str, ...]:
+        """Benchmarks on which the base model scores nothing, so that there is nothing to be a share of."""
+        base = self.scores["base"]
+        return tuple(name for name in self.benchmarks if (own := base[name]) is not None and not own.mean)
+
+
 class Cost(Record):
     """What the run used."""
 
@@ -155,10 +184,15 @@ class Cost(Record):
     final_answer_tokens: int = 0
     final_evaluations: int = 0
     """Models evaluated on the validation or on the test splits."""
+    benchmark_prompt_tokens: int = 0
+    """Read by evaluations on ``spec.report.benchmarks``, which choose nothing: no part of what a search is charged."""
+    benchmark_answer_tokens: int = 0
+    benchmark_evaluations: int = 0
+    """Pairs of a model and a benchmark; models with the same weights count once."""
 
     @property
     def evaluation_tokens(self) -> int:
-        """Read and written on all splits."""
+        """Read and written on all splits; benchmarks of the report left out."""
         return self.prompt_tokens + self.answer_tokens + self.final_prompt_tokens + self.final_answer_tokens
 
 
@@ -184,12 +218,17 @@ class Report(Record):
     """Test scores per model (``base``, each expert, ``average``, ``merged``) and task."""
     means: dict[str, Interval]
     """Test scores per model, mean over the tasks."""
+    groups: dict[str, dict[str, dict[str, Interval]]] = Field(default_factory=dict)
+    """Test scores per task, model and kind of item, then :data:`MICRO` and :data:`MACRO`; tasks without kinds are left
+    out."""
     differences: tuple[Difference, ...] = ()
     """The merged model against the best expert, the plain average of the experts, and :data:`OWN_EXPERTS`."""
     own_experts: dict[str, str] = Field(default_factory=dict)
     """Name of the expert that was trained for each task."""
     affinity: Affinity | None = None
     """How close the experts are to each other; None: reports of older versions do not know."""
+    retention: Retention | None = None
+    """Scores on ``spec.report.benchmarks``; None: there are none."""
     candidates: tuple[Candidate, ...] = ()
     individuals: tuple[Individual, ...] = ()
     archives: tuple[ArchiveView, ...] = ()
@@ -220,6 +259,13 @@ class Report(Record):
     def chosen(self) -> Candidate | None:
         """The candidate that became the merged model."""
         return next((candidate for candidate in self.candidates if candidate.chosen), None)
+
+
+def remarks(spec: RunSpec) -> tuple[str, ...]:
+    """Return what all who show a run's scores must say about them: a sentence per task or benchmark that has one."""
+    tasks = [(f"Task {task.name}", task.evaluator) for task in spec.tasks]
+    benchmarks = [(f"Benchmark {benchmark.name}", benchmark.evaluator) for benchmark in spec.report.benchmarks]
+    return tuple(f"{whose}: {remark}" for whose, evaluator in (*tasks, *benchmarks) if (remark := evaluator.remark))
 
 
 def is_finalized(store: ObjectStore, done: frozenset[int]) -> bool:

@@ -18,7 +18,7 @@ RESAMPLES = 10_000
 
 
 class Estimate(NamedTuple):
-    """A mean, or a difference of means, with its interval."""
+    """A mean, or a difference or ratio of means, with its interval."""
 
     mean: float
     low: float
@@ -59,11 +59,16 @@ def grouped_interval(groups: Sequence[Scores]) -> Estimate:
     """
     if not groups:
         raise ValueError("a mean over tasks needs at least one task")
-    tasks = [mean_interval(group) for group in groups]
-    mean = float(np.mean([task.mean for task in tasks]))
-    below = float(np.linalg.norm([task.mean - task.low for task in tasks])) / len(tasks)
-    above = float(np.linalg.norm([task.high - task.mean for task in tasks])) / len(tasks)
-    return Estimate(mean, max(0.0, mean - below), min(1.0, mean + above), sum(task.items for task in tasks))
+    estimate = mean_of([mean_interval(group) for group in groups])
+    return estimate._replace(low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates, of at least one, with an interval made of their own (MOVER)."""
+    mean = float(np.mean([one.mean for one in estimates]))
+    below = float(np.linalg.norm([one.mean - one.low for one in estimates])) / len(estimates)
+    above = float(np.linalg.norm([one.high - one.mean for one in estimates])) / len(estimates)
+    return Estimate(mean, mean - below, mean + above, sum(one.items for one in estimates))
 
 
 def grouped_difference(first: Sequence[Scores], second: Sequence[Scores], rng: np.random.Generator) -> Estimate:
@@ -89,3 +94,37 @@ def grouped_difference(first: Sequence[Scores], second: Sequence[Scores], rng: n
     low, high = np.quantile(means, [0.025, 0.975])
     mean = float(np.mean([group.mean() for group in groups]))
     return Estimate(mean, float(low), float(high), sum(len(group) for group in groups))
+
+
+def paired_ratio(first: Scores, second: Scores) -> Estimate | None:
+    """Return what ``first`` scores as a share of ``second`` on the same items; None where ``second`` scores nothing.
+
+    The interval is Bonett and Price's hybrid of two Wilson intervals ("Confidence intervals for a ratio of binomial
+    proportions based on paired data", 2006), whose counts of pairs are sums over the items here, so that graded scores
+    have one too. Where all items agree it does not shrink to a point, as a bootstrap would.
+
+    Args:
+        first: (n_items,) scores in [0, 1].
+        second: likewise, in the same item order.
+
+    Raises:
+        ValueError: the items are not the same, or there are none.
+    """
+    if not len(first) or len(first) != len(second):
+        raise ValueError("a ratio needs the same items twice, and at least one")
+    a, b = float(first.sum()), float(second.sum())
+    if not b:
+        return None
+    either, differing = float(np.maximum(first, second).sum()), float(np.abs(first - second).sum())
+    both = np.sqrt((differing + 2) / ((a + 1) * (b + 1)))
+    each = [np.sqrt((1 - (own + 1) / (either + 2)) / (own + 1)) for own in (a, b)]
+    z = float(Z * both / sum(each))
+    (low_a, high_a), (low_b, high_b) = (_wilson(own, either, z) for own in (a, b))
+    return Estimate(a / b, low_a / high_b, high_a / low_b, len(first))
+
+
+def _wilson(right: float, items: float, z: float) -> tuple[float, float]:
+    """Return Wilson's interval of a proportion, ``z`` standard errors to each side."""
+    half = z * float(np.sqrt(z * z + 4 * right * max(0.0, 1 - right / items)))
+    centre, width = 2 * right + z * z, 2 * (items + z * z)
+    return (centre - half) / width, (centre + half) / width

@@ -1,4 +1,7 @@
-"""What a worker's pod tells: how the worker ended, or why it does not start. Pods are looked at and not kept."""
+"""What a worker's pod tells: how the worker ended, or why it does not start. Pods are looked at and not kept.
+
+How a pod's work ended is the worker's container's to say alone; sidecars only say why the worker has not begun.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,13 @@ NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 
 KILLED = (137, 143)
 """Exit codes of SIGKILL and SIGTERM."""
+
+IMAGE_FIELDS = {
+    CONTAINER: "spec.workers.image",
+    "sandbox": "spec.workers.sidecars.sandbox.image",
+    "mariadb": "spec.workers.sidecars.mariadb.image",
+}
+"""Where the image of a container stands; the others' stands in their evaluators."""
 
 _NO_COMMAND = re.compile("no such file|not found|permission denied|exec format error", re.IGNORECASE)
 
@@ -86,8 +96,8 @@ def trouble_of(pod: Pod) -> str | None:
     phase = (pod.get("status") or {}).get("phase", "Pending")
     if phase not in ("Pending", "Running") or "deletionTimestamp" in pod["metadata"]:
         return None
-    for reason, message in _obstacles(pod):
-        return f"The pod {pod['metadata']['name']} {_explain(reason, _quote(message), pod)}"
+    for reason, message, name in _obstacles(pod):
+        return f"The pod {pod['metadata']['name']} {_explain(reason, _quote(message), pod, name)}"
     return None
 
 
@@ -131,7 +141,7 @@ def _death(ended: Mapping[str, Any], code: int, told: Outcome | None) -> str:
 
 def _not_started(pod: Pod, reason: str, message: str) -> Outcome:
     """Return the outcome of a container that could not be started. If its image lacks the command, it never can be."""
-    words = f"The image {_image(pod)} could not be started ({reason}: {message}): check spec.workers.image."
+    words = f"The image {_image(pod, CONTAINER)} could not be started ({reason}: {message}): check spec.workers.image."
     return Outcome(ok=False, kind=reason, permanent=bool(_NO_COMMAND.search(message)), message=words)
 
 
@@ -142,28 +152,45 @@ def _pod_end(pod: Pod) -> str:
     return f"Kubernetes ended the pod {name} ({said})." if said else f"The pod {name} ended without a word."
 
 
-def _image(pod: Pod) -> str:
-    return next((str(each["image"]) for each in pod["spec"]["containers"] if each["name"] == CONTAINER), "")
+def _image(pod: Pod, name: str) -> str:
+    containers = (*pod["spec"]["containers"], *pod["spec"].get("initContainers", ()))
+    return next((str(each["image"]) for each in containers if each["name"] == name), "")
 
 
-def _obstacles(pod: Pod) -> Iterator[tuple[str, str]]:
-    """Yield what keeps a pod from running as (reason, message), both in Kubernetes' words, the first cause first."""
+def _obstacles(pod: Pod) -> Iterator[tuple[str, str, str]]:
+    """Yield what keeps a pod from running as (reason, message, container), the first cause first.
+
+    Reasons and messages are Kubernetes' own, but for two that it has no word for: ``NoVolumes`` and ``NoAnswer``.
+    """
     conditions = {condition["type"]: condition for condition in (pod.get("status") or {}).get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
-        yield scheduled.get("reason", "Unschedulable"), scheduled.get("message", "")
+        yield scheduled.get("reason", "Unschedulable"), scheduled.get("message", ""), CONTAINER
     waiting = (_container(pod).get("state") or {}).get("waiting")
     if not waiting:
         return
     reason = waiting.get("reason", "")
     if reason not in ("ContainerCreating", "PodInitializing"):
-        yield reason, waiting.get("message", "")
+        yield reason, waiting.get("message", ""), CONTAINER
     elif conditions.get("PodReadyToStartContainers", {}).get("status") == "False":
-        yield "NoVolumes", ""
+        yield "NoVolumes", "", CONTAINER
+    else:
+        yield from _obstacles_beside(pod)
 
 
-def _explain(reason: str, message: str, pod: Pod) -> str:
-    """Return the rest of the sentence: what the pod waits for, and what to do."""
+def _obstacles_beside(pod: Pod) -> Iterator[tuple[str, str, str]]:
+    """Yield why sidecars are not up, for which the worker waits."""
+    for status in (pod.get("status") or {}).get("initContainerStatuses") or ():
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if waiting and reason not in ("ContainerCreating", "PodInitializing"):
+            yield reason, waiting.get("message", ""), status["name"]
+        elif "running" in (status.get("state") or {}) and not status.get("started"):
+            yield "NoAnswer", "", status["name"]
+
+
+def _explain(reason: str, message: str, pod: Pod, name: str) -> str:
+    """Return the rest of the sentence: what the pod waits for, and what to do. ``name`` is the container's."""
     if reason == "SchedulingGated":
         return "is held back by a scheduling gate: whoever set it has to remove it."
     if reason == "Unschedulable":
@@ -176,8 +203,8 @@ def _explain(reason: str, message: str, pod: Pod) -> str:
         )
     if "Image" in reason:
         return (
-            f"cannot get the image {_image(pod)} ({_joined(reason, message)}): check spec.workers.image "
-            "and spec.workers.template.imagePullSecrets."
+            f"cannot get the image {_image(pod, name)} ({_joined(reason, message)}): check "
+            f"{IMAGE_FIELDS.get(name, 'evaluator.image')} and spec.workers.template.imagePullSecrets."
         )
     if reason == "CreateContainerConfigError":
         return _missing_config(message, pod["metadata"].get("namespace", ""))
@@ -187,6 +214,9 @@ def _explain(reason: str, message: str, pod: Pod) -> str:
             f"waits for its volumes ({wanted}) or its network: create what is missing; "
             f"kubectl describe pod {pod['metadata']['name']} names it."
         )
+    if name != CONTAINER:
+        why = "does not answer" if reason == "NoAnswer" else f"does not run ({_joined(reason, message)})"
+        return f"waits for its {name}, which {why}: see kubectl logs {pod['metadata']['name']} --container {name}."
     return f"cannot start its worker ({_joined(reason, message)}): look at it with kubectl describe."
 
 

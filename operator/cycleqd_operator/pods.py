@@ -1,7 +1,7 @@
 """The pod of a worker: restricted Pod Security whatever the run's template says, and what a worker finds inside.
 
 A template may add to a pod and choose its place and size. It cannot touch the security context, our labels, the
-variables that we set for the worker, or the credentials of the store.
+variables that we set for the worker, or the credentials of the store; and nothing of it reaches the sidecars.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from cycleqd.plan import Work
 from cycleqd_operator.pod_environment import environment, merged_environment
 from cycleqd_operator.pod_volumes import mounts_and_volumes
 from cycleqd_operator.settings import Settings
+from cycleqd_operator.sidecar import restricted
+from cycleqd_operator.sidecars import sidecars
 
 Body = dict[str, Any]
 
@@ -35,22 +37,25 @@ def pod_template(
     """Return the pod template (core/v1 PodTemplateSpec) of the worker that does ``work``.
 
     Raises:
-        BadManifest: the run's pod template asks for what its workers must not have.
+        BadManifest: the run's pod template asks for what its workers must not have, or a sidecar cannot be made.
     """
     workers, template = spec.workers, spec.workers.template
     mounts, volumes = mounts_and_volumes(spec, has_ca_bundle=has_ca_bundle)
+    beside = list(sidecars(spec, work, settings))
+    ours = environment(spec, has_ca_bundle=has_ca_bundle)
+    for part in beside:
+        mounts.append(part.worker_mount)
+        volumes += part.volumes
+        if part.worker_variable not in ours:
+            ours.append(part.worker_variable)
     container = {
         "name": CONTAINER,
         "image": workers.image or settings.worker_image,
         "imagePullPolicy": settings.worker_image_pull_policy,
         "args": arguments(spec.storage.uri, work),
-        "env": merged_environment(environment(spec, has_ca_bundle=has_ca_bundle), template.env),
+        "env": merged_environment(ours, template.env),
         "resources": resources(workers),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted(),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
@@ -69,6 +74,7 @@ def pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_placement(template),
+        **({"initContainers": [part.container for part in beside]} if beside else {}),
         "containers": [container],
         "volumes": volumes,
     }

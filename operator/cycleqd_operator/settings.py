@@ -47,6 +47,7 @@ def _storage_root(uri: str) -> str:
 
 
 Namespace = Annotated[str, AfterValidator(_dns_label)]
+PullPolicy = Literal["IfNotPresent", "Always", "Never"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -61,8 +62,16 @@ class Settings(BaseSettings):
     """Namespaces whose runs are served, with commas; empty: all."""
     worker_image: Annotated[str, Field(min_length=1)]
     """Image of the workers of runs that name none."""
-    worker_image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    worker_image_pull_policy: PullPolicy = "IfNotPresent"
     """When nodes pull the workers' image."""
+    sandbox_image: str = ""
+    """Image of the sandbox beside workers; empty: runs with ``sandbox: Auto`` have theirs inside the worker."""
+    sandbox_image_pull_policy: PullPolicy = "IfNotPresent"
+    """When nodes pull it."""
+    mariadb_image: Annotated[str, Field(min_length=1)] = "mariadb:11.8"
+    """Image of the database server beside workers of ``AgentBenchDB`` tasks."""
+    mariadb_image_pull_policy: PullPolicy = "IfNotPresent"
+    """When nodes pull it."""
     storage_root: Annotated[str, AfterValidator(_storage_root)] = ""
     """Where relative URIs of manifests start, ``s3://BUCKET/PREFIX``; empty: such manifests are refused."""
     storage_secret_name: Annotated[str | None, BeforeValidator(_secret_name)] = None

@@ -43,7 +43,7 @@ class Assessment:
 
     Attributes:
         evaluations: one per task, in cycle order.
-        transcripts: of the items that scored 1.
+        transcripts: those that ``spec.transcripts`` keeps.
         open_seconds, load_seconds, evaluate_seconds: where the time went (:class:`~cycleqd.records.Timings`).
         stop: why not all items were asked; None: they were.
     """
@@ -138,7 +138,9 @@ async def ask_lessons(session: Session, expert: int, sandbox: Sandbox) -> Part |
     """Ask the expert that the engine holds the further items of its own task; None if there are none."""
     name = session.spec.experts[expert].name
     task = next(task for task in session.tasks if task.spec.expert == name)
-    return await _evaluate(session.engine, task, "lessons", slice(None), sandbox) if task.spec.items.lessons else None
+    if not task.spec.items.lessons:
+        return None
+    return await _evaluate(session, session.engine, task, "lessons", slice(None), sandbox)
 
 
 def refuse_unscored(who: str, evaluations: Sequence[TaskEvaluation]) -> None:
@@ -165,10 +167,12 @@ def refuse_unscored(who: str, evaluations: Sequence[TaskEvaluation]) -> None:
 
 async def _ask(session: Session, model: ChatModel, split: Split, items: slice, sandbox: Sandbox) -> list[Part]:
     """Ask these items of every task."""
-    return await asyncio.gather(*(_evaluate(model, task, split, items, sandbox) for task in session.tasks))
+    return await asyncio.gather(*(_evaluate(session, model, task, split, items, sandbox) for task in session.tasks))
 
 
-async def _evaluate(model: ChatModel, task: RunTask, split: Split, items: slice, sandbox: Sandbox) -> Part:
+async def _evaluate(
+    session: Session, model: ChatModel, task: RunTask, split: Split, items: slice, sandbox: Sandbox
+) -> Part:
     return await evaluate(
         task.evaluator,
         task.splits[split][items],
@@ -178,6 +182,8 @@ async def _evaluate(model: ChatModel, task: RunTask, split: Split, items: slice,
         repeats=task.spec.repeats,
         split=split,
         task_name=task.spec.name,
+        seed=session.spec.search.seed,
+        keep=session.spec.transcripts,
     )
 
 

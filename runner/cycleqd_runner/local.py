@@ -25,10 +25,15 @@ from cycleqd.log import ResultLog
 from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Observed, Phase, Work, plan
 from cycleqd.report import is_finalized
+from cycleqd.sidecars import evaluators
 from cycleqd.store import ObjectStore
 from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
-from cycleqd_runner.unsupported import refuse_unsupported
+from cycleqd_runner.unsupported import (
+    refuse_without_containers,
+    refuse_without_machines,
+    refuse_without_server,
+)
 
 POLL_SECONDS = 0.25
 """How often the store is looked at; a child takes seconds at least."""
@@ -133,7 +138,9 @@ class LocalRun:
             RunMismatch: the store holds another run.
             CycleQDError: a worker met something that trying again does not help.
         """
-        refuse_unsupported(self.run.spec)
+        await refuse_without_machines(self.run.spec)
+        refuse_without_server(evaluators(self.run.spec))
+        refuse_without_containers(evaluators(self.run.spec))
         probe(self.store)
         claim(self.store, self.run)
         deadline = self.run.spec.active_deadline_seconds

@@ -19,6 +19,9 @@ class ModelCard:
         lineage: one line an ancestor, the model itself first.
         tasks: columns of the table of scores.
         scores: row name (base, experts, this model) to one score per task, fractions in [0, 1]; None: not scored.
+        benchmarks: columns of the table of what else was kept.
+        kept: row name to one share of the base model's score per benchmark, 1 for as much; None: not known.
+        notes: what qualifies the scores, in sentences.
     """
 
     name: str
@@ -28,6 +31,9 @@ class ModelCard:
     lineage: Sequence[str] = ()
     tasks: Sequence[str] = ()
     scores: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    benchmarks: Sequence[str] = ()
+    kept: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def render(self, library: str = "transformers") -> str:
         """Return the README: YAML front matter for the Hub, then Markdown.
@@ -42,13 +48,26 @@ class ModelCard:
         parts = [self.summary, ""] if self.summary else []
         parts += ["## Experts", "", "| expert | source |", "| --- | --- |"]
         parts += [f"| {_cell(name)} | {_cell(uri)} |" for name, uri in self.experts.items()]
-        if self.scores:
-            parts += ["", "## Scores", "", f"| model | {' | '.join(map(_cell, self.tasks))} |"]
-            parts += ["| --- |" + " ---: |" * len(self.tasks)]
-            parts += [f"| {_cell(row)} | {' | '.join(map(_score, values))} |" for row, values in self.scores.items()]
+        parts += _table("Scores", self.tasks, self.scores)
+        parts += _table("Kept of the base model's scores on other benchmarks", self.benchmarks, self.kept)
+        if self.notes:
+            parts += ["", *(f"- {note}" for note in self.notes)]
         if self.lineage:
             parts += ["", "## Lineage", "", *(f"1. {line}" for line in self.lineage)]
         return "\n".join([*front, *parts]) + "\n"
+
+
+def _table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float | None]]) -> list[str]:
+    if not rows:
+        return []
+    head = [
+        "",
+        f"## {title}",
+        "",
+        f"| model | {' | '.join(map(_cell, columns))} |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    return head + [f"| {_cell(name)} | {' | '.join(map(_score, values))} |" for name, values in rows.items()]
 
 
 def _cell(text: str) -> str:

@@ -34,8 +34,8 @@ from cycleqd_runner.layouts import expert_genomes, layout_of
 from cycleqd_runner.local_copies import model_folder, store_folder
 from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
+from cycleqd_runner.tasks.benchmark import OpenBenchmark, open_benchmark
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
-from cycleqd_runner.unsupported import refuse_unsupported
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
@@ -51,7 +51,6 @@ class Session:
         self.store = store
         self.identity = read_identity(store)
         self.spec = read_spec(store)
-        refuse_unsupported(self.spec)
         self.log = ResultLog(store, items=compares_items(self.spec.search.archive))
         self.worker = f"{socket.gethostname()}/{os.getpid()}"
         self.genome_of = lru_cache(GENOMES_IN_MEMORY)(self._genome_of)
@@ -120,6 +119,11 @@ class Session:
     def tasks(self) -> tuple[RunTask, ...]:
         """The tasks with their items, as the run's first worker drew them. Raises what :func:`open_tasks` raises."""
         return open_tasks(self.store, self.spec)
+
+    @cached_property
+    def benchmarks(self) -> tuple[OpenBenchmark, ...]:
+        """The report's benchmarks with their items. Raises what :func:`open_benchmark` raises."""
+        return tuple(open_benchmark(one, self.spec.search.seed) for one in self.spec.report.benchmarks)
 
     @cached_property
     def sources(self) -> Sources:

@@ -1,18 +1,63 @@
-"""What the schema knows and this version cannot do yet: refused before anything is computed, never ignored."""
+"""What a run needs and this machine lacks: refused before anything is computed, never ignored."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from cycleqd.api import RunSpec
+from cycleqd.api.tasks import ContainerEvaluator, Evaluator
 from cycleqd.errors import UnsupportedHere
+from cycleqd.sidecars import evaluators, needs_mysql
+from cycleqd_runner.sandbox import Sandbox, open_sandbox
+from cycleqd_runner.tasks.agentbench_db.private_server import require_server
+from cycleqd_runner.tasks.container.launchers import open_launcher
 
 
-def refuse_unsupported(spec: RunSpec) -> None:
-    """Refuse a manifest that asks for what this version lacks.
+async def refuse_without_machines(spec: RunSpec) -> None:
+    """Refuse a run whose items need machines where the sandbox of its manifest has none; others are not looked at.
 
     Raises:
-        UnsupportedHere: one sentence about the first such wish.
+        UnsupportedHere: one sentence about what is missing.
+        Unscored: the sandbox cannot be opened just now.
     """
-    wishes = {"report.benchmarks": bool(spec.report.benchmarks)}
-    for wish, is_made in wishes.items():
-        if is_made:
-            raise UnsupportedHere(f"spec.{wish} is not part of this version: leave it out.")
+    if any(evaluator.needs_machines for evaluator in evaluators(spec)):
+        async with open_sandbox(spec.sandbox) as sandbox:
+            require_machines(spec, sandbox)
+
+
+def require_machines(spec: RunSpec, sandbox: Sandbox) -> None:
+    """Raise UnsupportedHere if items of a task or benchmark need machines and the sandbox has none."""
+    for whose, evaluator in _named(spec):
+        if evaluator.needs_machines:
+            try:
+                sandbox.require_machines()
+            except UnsupportedHere as error:
+                raise UnsupportedHere(f"{whose} ({evaluator.type}) needs machines, but {error}.") from error
+
+
+def refuse_without_server(evaluated: Iterable[Evaluator]) -> None:
+    """Refuse evaluators that need a database server where there is none and none can be started.
+
+    Raises:
+        UnsupportedHere: one sentence about what to install.
+    """
+    for evaluator in evaluated:
+        if needs_mysql(evaluator):
+            require_server()
+
+
+def refuse_without_containers(evaluators: Iterable[Evaluator]) -> None:
+    """Refuse evaluators in containers where nothing starts any.
+
+    Raises:
+        UnsupportedHere: one sentence about what to install.
+    """
+    for evaluator in evaluators:
+        if isinstance(evaluator, ContainerEvaluator):
+            open_launcher(evaluator)
+
+
+def _named(spec: RunSpec) -> Iterator[tuple[str, Evaluator]]:
+    """Yield all evaluators of a run with whose they are, as sentences begin."""
+    yield from ((f"Task {task.name}", task.evaluator) for task in spec.tasks)
+    yield from ((f"Benchmark {benchmark.name}", benchmark.evaluator) for benchmark in spec.report.benchmarks)

@@ -26,6 +26,7 @@ from cycleqd_runner.roles.finalize import finalize
 from cycleqd_runner.roles.prepare import prepare
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.session import Session
+from cycleqd_runner.unsupported import require_machines
 
 _LINE_LIMIT = 1 << 20
 """Bytes of one line of work; 10,000 ids need about 80 KB."""
@@ -39,6 +40,8 @@ async def perform(session: Session, order: Order, sandbox: Sandbox) -> Outcome:
         "breed": lambda: breed(session, order.ids, sandbox),
         "finalize": lambda: finalize(session, sandbox),
     }
+    if order.role != "prepare":  # which asks nothing
+        require_machines(session.spec, sandbox)
     return Outcome(ok=True, drained=await roles[order.role]() is False)
 
 

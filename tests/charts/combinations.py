@@ -24,6 +24,7 @@ COMBINATIONS: dict[str, list[str]] = {
     "rights-by-others": ["rbac.create=false", "serviceAccount.create=false", "serviceAccount.name=robot"],
     "no-definition": ["crds.install=false"],
     "digests": [f"image.digest={DIGEST}", f"worker.image.digest={DIGEST}"],
+    "sandbox-inside": ["sandbox.sidecar=false", f"mariadb.image.digest={DIGEST}"],
     "storage": ["storage.root=s3://models/team", "storage.credentialsSecretName=s3"],
     "store": [STORE],
     "store-without-models": [STORE, "objectStore.quickstart.enabled=false"],

@@ -52,6 +52,15 @@ def test_a_digest_wins_over_a_tag() -> None:
     assert environment_of(objects)["CYCLEQD_WORKER_IMAGE"] == f"localhost/cycleqd-runner@{DIGEST}"
 
 
+def test_images_of_sidecars_reach_the_operator() -> None:
+    environment = environment_of(render("sandbox.image.tag=v7", "mariadb.image.repository=example.org/mariadb"))
+    assert environment["CYCLEQD_SANDBOX_IMAGE"] == "localhost/cycleqd-sandbox:v7"
+    assert environment["CYCLEQD_MARIADB_IMAGE"] == "example.org/mariadb:11.8"
+    inside = environment_of(render("sandbox.sidecar=false", "mariadb.image.pullPolicy=Always"))
+    assert not [name for name in inside if "SANDBOX" in name]
+    assert inside["CYCLEQD_MARIADB_IMAGE_PULL_POLICY"] == "Always"
+
+
 def test_storage_reaches_the_operator_and_what_it_may_read() -> None:
     objects = render("storage.root=s3://models/", "storage.credentialsSecretName=s3", "rbac.secretNames={hub}")
     environment = environment_of(objects)

@@ -18,10 +18,11 @@ from typer.testing import Result as Invocation
 from cycleqd import keys
 from cycleqd.identity import claim
 from cycleqd.manifest import load_manifest
-from cycleqd.records import ItemOutcome, Result, TaskEvaluation
+from cycleqd.records import ItemOutcome, Result, TaskEvaluation, Transcript
 from cycleqd.report import Candidate, Individual, Interval, Report
 from cycleqd.store import ObjectStore, open_store
 from cycleqd_cli import app
+from cycleqd_runner.transcripts import packed
 
 ITEMS = 20
 TASKS = ("sql", "shell", "python")
@@ -85,6 +86,14 @@ def add_result(store: ObjectStore, individual: int, scores: Iterable[float]) -> 
         evaluations=tuple(_evaluation(task, score) for task, score in zip(TASKS, scores, strict=True)),
     )
     store.put_once(keys.result(individual), result.model_dump_json().encode())
+    solved = [said(own.task, one.item) for own in result.evaluations for one in own.outcomes if one.score == 1]
+    store.put_once(keys.transcripts(individual), packed(solved))
+
+
+def said(task: str, item: str, answer: str = "42", score: float | None = 1.0, **fields: Any) -> Transcript:
+    """Return a conversation of one question."""
+    messages = ({"role": "system", "content": f"You know {task}."}, {"role": "user", "content": f"Solve {item}."})
+    return Transcript(task=task, item=item, messages=messages, answer=answer, score=score, **fields)
 
 
 def _evaluation(task: str, score: float) -> TaskEvaluation:

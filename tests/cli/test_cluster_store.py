@@ -13,7 +13,7 @@ from cycleqd.identity import claim
 from cycleqd.manifest import parse_manifest
 from cycleqd.store import open_store
 from tests.cli.api_server import ApiServer
-from tests.cli.support import SCORES, add_report, add_result, cycleqd, document
+from tests.cli.support import SCORES, add_report, add_result, cycleqd, document, lines_of
 from tests.cli.test_bad_input import is_one_sentence
 
 SECRET_PATH = "/api/v1/namespaces/research/secrets/s3"
@@ -83,6 +83,16 @@ def test_two_runs_are_compared(api_server: ApiServer, secret: Mapping[str, str])
     shown = cycleqd("compare", "tiny", "other").stdout
     for expected in ("tiny", "other", "sql: best", "80.0 %", "python: test", "search.mutation.maxScale", "0.6"):
         assert expected in shown, expected
+
+
+def test_conversations_are_shown_from_the_bucket(api_server: ApiServer, secret: Mapping[str, str]) -> None:
+    api_server.add_secret("s3", secret)
+    told = cycleqd("transcripts", "tiny", "--individual", "3", "--task", "shell", "--json")
+    assert told.exit_code == 0, told.stderr
+    assert [line["item"] for line in lines_of(told)] == [f"shell-{i}" for i in range(10)]
+    told = cycleqd("transcripts", "tiny", "--failed")
+    assert (told.exit_code, is_one_sentence(told.stderr)) == (2, True), told.stderr
+    assert "with spec.transcripts All" in told.stderr
 
 
 def test_own_credentials_do_where_the_secret_may_not_be_read(api_server: ApiServer, secret: Mapping[str, str]) -> None:

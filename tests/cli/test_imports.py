@@ -42,6 +42,7 @@ def _without(packages: Sequence[str], *arguments: str) -> list[str]:
         ["validate", "tiny.yaml", "--quick"],
         ["status", "tiny.yaml"],
         ["plot", "tiny.yaml", "--output", "drawn"],
+        ["transcripts", "tiny.yaml"],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from cycleqd import keys
 from cycleqd_cli.kubectl import complete, main
 from tests.cli.api_server import RUNS, ApiServer
+from tests.cli.support import started
 
 Complete = Callable[..., list[str]]
 
@@ -58,6 +61,35 @@ def test_tab_offers_commands_runs_namespaces_and_contexts(
 def test_tab_is_silent_where_the_cluster_says_no(api_server: ApiServer, candidates: Complete) -> None:
     api_server.refusals[f"{RUNS}/namespaces/research/cycleqdruns"] = (403, "no")
     assert candidates("status", "") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--individual", ""], ["3", "4"]),
+        (["--task", "s"], ["sql", "shell"]),
+        (["--item", ""], ["a1", "a2", "b1"]),
+        (["--task", "shell", "--item", ""], ["b1"]),
+        (["--item", "a"], ["a1", "a2"]),
+    ],
+    ids=" ".join,
+)
+def test_tab_offers_individuals_tasks_and_items_of_a_run(
+    tmp_path: Path, candidates: Complete, words: list[str], expected: list[str]
+) -> None:
+    manifest, store = started(tmp_path, ids=[3, 4])
+    store.put(keys.SPLITS, b'{"sql": {"search": ["a1"], "test": ["a2"]}, "shell": {"search": ["b1"]}}')
+    assert candidates("transcripts", str(manifest), *words) == expected
+
+
+def test_tab_offers_the_individuals_that_can_be_exported(tmp_path: Path, candidates: Complete) -> None:
+    manifest, _ = started(tmp_path, ids=[3, 4])
+    assert candidates("export", str(manifest), "model", "--child", "") == ["3", "4"]
+
+
+def test_tab_is_silent_where_there_are_no_items_yet(tmp_path: Path, candidates: Complete) -> None:
+    manifest, _ = started(tmp_path)
+    assert candidates("transcripts", str(manifest), "--item", "") == []
 
 
 def test_help_speaks_of_kubectl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,9 @@ def test_variants_share_one_object_and_rules_keep_them_apart() -> None:
         ["Sql", "Shell", "PythonTests", "AgentBenchDB", "AgentBenchOS", "LmEval", "Inspect", "Container"]
     )
     assert rules["!has(self.server) || self.type in ['AgentBenchDB']"] == "server goes with type AgentBenchDB only"
-    assert rules["!(self.type in ['AgentBenchDB', 'AgentBenchOS']) || has(self.data)"].endswith("needs data")
+    assert rules["!(self.type in ['AgentBenchDB', 'AgentBenchOS', 'Container']) || has(self.data)"].endswith(
+        "needs data"
+    )
     assert not any("has(self.maxTokens)" in rule for rule in rules), "all variants have it"
 
 

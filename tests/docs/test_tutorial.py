@@ -20,7 +20,7 @@ QUICKSTART = "examples/quickstart"
 LONGEST_PROMPT = 1024
 """Of the tiny base model, in tokens."""
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 def sections(first: int, last: int) -> str:

@@ -17,7 +17,8 @@ Edits = dict[str, Any]
 REMOVED = object()
 """As a value of an edit: the field is taken out."""
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "examples" / "quickstart"
 
 CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "6"))
 ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "6"))
@@ -158,7 +159,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "agentbench-os": _evaluated_by({"type": "AgentBenchOS", "data": "s3://data/os.json", "maxTurns": 8}),
     "lm-eval": _evaluated_by({"type": "LmEval", "task": "gsm8k", "numFewshot": 5}),
     "inspect": _evaluated_by({"type": "Inspect", "task": "theory.py@riddles", "args": {"level": "2"}}),
-    "container": _evaluated_by({"type": "Container", "image": "judge:1", "command": ["judge", "--all"]}),
+    "container": _evaluated_by(
+        {"type": "Container", "image": "judge:1", "command": ["judge", "--all"], "data": "s3://data/judged.jsonl"}
+    ),
     "benchmarks": edited(
         minimal(), {"spec.report.benchmarks": [{"name": "gsm8k", "evaluator": {"type": "LmEval", "task": "gsm8k"}}]}
     ),

@@ -17,7 +17,11 @@ import pytest
 
 Service = Literal["S3", "API"]
 
-IMAGES = {"CYCLEQD_OPERATOR_IMAGE": "the operator's image", "CYCLEQD_RUNNER_IMAGE": "the workers' image"}
+IMAGES = {
+    "CYCLEQD_OPERATOR_IMAGE": "the operator's image",
+    "CYCLEQD_RUNNER_IMAGE": "the workers' image",
+    "CYCLEQD_SANDBOX_IMAGE": "the image of the sandbox beside them",
+}
 TRY_OUT_IMAGES = {
     "CYCLEQD_OBJECT_STORE_IMAGE": "versitygw's image",
     "CYCLEQD_QUICKSTART_IMAGE": "the image with the quickstart's models",
@@ -32,12 +36,16 @@ class Outside:
     Attributes:
         operator_image: in a registry that the cluster pulls from, or on its nodes.
         runner_image: likewise.
+        sandbox_image: likewise.
+        mariadb_image: likewise; empty: the chart's own, which nobody may be able to pull.
         bucket: made if it is missing.
         secret: of the runs' storage, as keys of a Secret.
     """
 
     operator_image: str
     runner_image: str
+    sandbox_image: str
+    mariadb_image: str
     bucket: str
     secret: dict[str, str]
 
@@ -57,6 +65,8 @@ def given() -> Outside:
     return Outside(
         operator_image=os.environ["CYCLEQD_OPERATOR_IMAGE"],
         runner_image=os.environ["CYCLEQD_RUNNER_IMAGE"],
+        sandbox_image=os.environ["CYCLEQD_SANDBOX_IMAGE"],
+        mariadb_image=os.environ.get("CYCLEQD_MARIADB_IMAGE", ""),
         bucket=os.environ.get("CYCLEQD_E2E_BUCKET", "cycleqd-e2e"),
         secret=_secret(),
     )

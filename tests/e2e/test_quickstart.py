@@ -16,7 +16,7 @@ from cycleqd import keys
 from cycleqd.report import Report
 from cycleqd.store import open_store
 from cycleqd.store.transfer import download_folder
-from cycleqd_runner.roles.writing import read_transcripts
+from cycleqd_runner.transcripts import read_transcripts
 from tests.e2e.checker import check
 from tests.e2e.manifests import QUICKSTART, SMALLER, edited, quickstart
 from tests.e2e.scene import Scene

@@ -36,6 +36,7 @@ OURS = f"--selector=app.kubernetes.io/instance={RELEASE}"
 IMAGE_VALUES = {
     "image": "CYCLEQD_OPERATOR_IMAGE",
     "worker.image": "CYCLEQD_RUNNER_IMAGE",
+    "sandbox.image": "CYCLEQD_SANDBOX_IMAGE",
     "objectStore.image": "CYCLEQD_OBJECT_STORE_IMAGE",
     "objectStore.quickstart.image": "CYCLEQD_QUICKSTART_IMAGE",
 }

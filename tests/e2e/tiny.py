@@ -24,6 +24,9 @@ COMMANDS = tuple(
     for number in range(len(WORDS) - len(_SPECIAL) - len(NUMBERS))
 )
 
+CONTEXT = 8192
+"""Tokens; the instructions of agents are long."""
+
 CPU = "100m"
 """What a worker asks for. Pods that ask for nothing get next to nothing while the quickstart's are busy: loading the
 libraries then takes minutes."""
@@ -72,7 +75,7 @@ class Tiny:
 def make_models(folder: Path) -> None:
     """Make the base model, two experts that fit it and one that does not, and items."""
     for base, hidden_size in (("base", 32), ("other-base", 16)):
-        save_llama(folder / base, hidden_size=hidden_size)
+        save_llama(folder / base, hidden_size=hidden_size, max_position_embeddings=CONTEXT)
         save_tokenizer(folder / base, (*_SPECIAL, *NUMBERS, *COMMANDS))
     for seed, name in enumerate(EXPERTS, start=1):
         save_adapter(folder / "base", folder / name, seed)

@@ -105,6 +105,8 @@ def install_chart(outside: Outside, system: str, namespace: str) -> None:
         "fullnameOverride": RELEASE,
         "image": image_value(outside.operator_image),
         "worker": {"image": image_value(outside.runner_image)},
+        "sandbox": {"image": image_value(outside.sandbox_image)},
+        **({"mariadb": {"image": image_value(outside.mariadb_image)}} if outside.mariadb_image else {}),
         "watch": {"namespaces": [namespace]},
         "crds": {"install": False},  # it belongs to whoever installed it; ours came by kubectl
         "log": {"format": "plain"},

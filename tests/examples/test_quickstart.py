@@ -105,7 +105,7 @@ def test_upload_waits_for_a_store_and_then_says_what_is_wrong(tmp_path: Path) ->
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
     nowhere = {"AWS_ENDPOINT_URL_S3": unused_address(), **keys}
-    done = _upload("s3://cycleqd", "--base", str(tmp_path), CYCLEQD_UPLOAD_WAIT_SECONDS="1", **nowhere)
+    done = _upload("s3://cycleqd", "--base", str(tmp_path), CYCLEQD_UPLOAD_WAIT_SECONDS="12", **nowhere)
     assert done.returncode == 2
     tried, *_, last = done.stderr.splitlines()
     assert tried.endswith("Trying again.")

@@ -6,6 +6,7 @@ No engine runs here: those on the path are stand-ins that write down how they we
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -15,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from cycleqd import __version__
+from cycleqd_operator.sandbox_sidecar import ANSWERS, USER
 from cycleqd_runner.tasks.generate.shell import generate_shell
 
 ROOT = Path(__file__).parents[2]
-OPERATOR, RUNNER, QUICKSTART = (ROOT / "images" / f"{name}.Dockerfile" for name in ("operator", "runner", "quickstart"))
+IMAGES = ("operator", "runner", "sandbox", "quickstart")
+OPERATOR, RUNNER, SANDBOX, QUICKSTART = (ROOT / "images" / f"{name}.Dockerfile" for name in IMAGES)
 TAG = __version__
 BUILD = {
     "docker": ["docker", "buildx", "build", "--load"],
@@ -86,7 +89,7 @@ def test_help_names_every_option(tool: Tool) -> None:
 @pytest.mark.parametrize("flavour", ["cpu", "gpu"])
 def test_each_engine_builds_all_images(tool: Tool, engine: str, flavour: str) -> None:
     commands = tool.plan("--engine", engine, "--flavour", flavour, "--base", "mine:1")
-    for command, name in zip(commands, ("operator", "runner", "quickstart"), strict=True):
+    for command, name in zip(commands, IMAGES, strict=True):
         assert command[: len(BUILD[engine])] == BUILD[engine]
         assert command[-1] == "."
         assert _values(command, "--file") == [f"images/{name}.Dockerfile"]
@@ -96,9 +99,10 @@ def test_each_engine_builds_all_images(tool: Tool, engine: str, flavour: str) ->
     assert names == [
         f"localhost/cycleqd-operator:{TAG}",
         f"localhost/cycleqd-runner:{TAG}{'-gpu' if flavour == 'gpu' else ''}",
+        f"localhost/cycleqd-sandbox:{TAG}",
         f"localhost/cycleqd-quickstart:{TAG}",
     ]
-    _, runner, quickstart = commands
+    _, runner, _, quickstart = commands
     assert f"FLAVOUR={flavour}" in _values(runner, "--build-arg")
     assert {f"OPERATOR={names[0]}", f"RUNNER={names[1]}"} <= set(_values(quickstart, "--build-arg"))
 
@@ -207,6 +211,18 @@ def test_the_quickstarts_image_is_the_operators_with_the_models_and_one_script()
     assert os.access(ROOT / "examples" / "quickstart" / "upload.py", os.X_OK)
 
 
+def test_the_sandboxs_image_has_nothing_of_ours_but_what_keeps_code_in() -> None:
+    text = SANDBOX.read_text()
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE) == ["python:3.11.14-slim-bookworm"]
+    assert re.findall(r"^COPY (.*)$", text, re.MULTILINE) == [
+        "runner/cycleqd_runner/sandbox/jail /opt/cycleqd-sandbox/jail"
+    ]
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == [f"{USER}:65532"]
+    (entry_point,) = re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)
+    assert json.loads(entry_point) == ["tini", "--", *ANSWERS[:-1]]
+    assert "pip" not in text
+
+
 def test_vllm_is_part_of_the_runner_where_it_is_asked_for() -> None:
     text = RUNNER.read_text()
     cpu, gpu = (text.split(f" AS dependencies-{flavour}\n")[1].split("\nFROM ")[0] for flavour in ("cpu", "gpu"))
@@ -244,5 +260,6 @@ def test_the_context_holds_what_the_images_copy() -> None:
         for line in re.findall(r"^COPY (?!--from)(.*)$", file.read_text(), re.MULTILINE)
         for source in line.split()[:-1]
     }
+    assert "runner" in copied  # and with it what the sandbox's image takes
     assert kept == copied
     assert all((ROOT / name).exists() for name in kept)

@@ -13,9 +13,28 @@ from tests.core.support import run_spec
 
 RUN = RunRef("demo", "research", "11111111-2222-3333-4444-555555555555", 7)
 SETTINGS = Settings(worker_image="localhost/cycleqd-runner:test")
+WITH_SIDECARS = SETTINGS.model_copy(
+    update={"sandbox_image": "localhost/cycleqd-sandbox:test", "mariadb_image": "localhost/mariadb:test"}
+)
 STORE = {"uri": "s3://runs/demo", "credentialsSecretName": "s3-credentials"}
 BLOCK = Work("breed", ids=(3, 4, 5, 9))
 WORK = (Work("prepare", "shell"), Work("evaluate", ids=(2,)), BLOCK, Work("finalize"))
+
+AGENTBENCH_TASKS: list[dict[str, Any]] = [
+    {"name": "task-0", "expert": "sql", "evaluator": {"type": "AgentBenchDB", "data": "s3://data/db.jsonl"}},
+    {"name": "task-1", "expert": "shell", "evaluator": {"type": "AgentBenchOS", "data": "s3://data/os.json"}},
+    {
+        "name": "task-2",
+        "expert": "python",
+        "evaluator": {
+            "type": "Container",
+            "image": "localhost/judge:1",
+            "command": ["judge", "--all"],
+            "data": "s3://data/judged.jsonl",
+        },
+    },
+]
+"""A task for each kind of sidecar."""
 
 MAXIMAL_TEMPLATE: dict[str, Any] = {
     "labels": {"team": "research", "app.kubernetes.io/part-of": "agents"},
@@ -80,8 +99,15 @@ def maximal_spec() -> RunSpec:
     return spec(baseModel=base, workers=MAXIMAL_WORKERS)
 
 
-def job(work: Work = BLOCK, of: RunSpec | None = None, *, attempt: int = 0, has_ca_bundle: bool = False) -> Any:
-    return build_job(RUN, of or spec(), work, attempt=attempt, settings=SETTINGS, has_ca_bundle=has_ca_bundle)
+def job(
+    work: Work = BLOCK,
+    of: RunSpec | None = None,
+    *,
+    attempt: int = 0,
+    settings: Settings = SETTINGS,
+    has_ca_bundle: bool = False,
+) -> Any:
+    return build_job(RUN, of or spec(), work, attempt=attempt, settings=settings, has_ca_bundle=has_ca_bundle)
 
 
 def pod(template: dict[str, Any] | None = None, **fields: Any) -> Any:

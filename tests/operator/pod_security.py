@@ -5,13 +5,14 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 SECCOMP = ("RuntimeDefault", "Localhost")
 APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
-HOOKS = {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle"}
+HOOKS = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
 SELINUX_TYPES = ("", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
 
 
@@ -54,7 +55,7 @@ def _of_container(spec: Any, container: Any) -> Iterator[str]:
         "no seccomp profile": (own.get("seccompProfile") or pod.get("seccompProfile") or {}).get("type") not in SECCOMP,
         "procMount": own.get("procMount", "Default") != "Default",
         "hostPort": any(port.get("hostPort") for port in container.get("ports") or ()),
-        "hooks, which may name a host": container.keys() & HOOKS,
+        "a hook that names a host": '"host":' in json.dumps([container.get(hook) for hook in HOOKS]),
     }
     yield from (problem for problem, found in problems.items() if found)
     yield from _of_context(own)

@@ -10,7 +10,7 @@ from cycleqd.errors import MissingInput
 from cycleqd.orders import Outcome
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.pod_view import outcome_of, trouble_of, trouble_of_job
-from tests.operator.manifests import job, pod, spec
+from tests.operator.manifests import AGENTBENCH_TASKS, WITH_SIDECARS, job, pod, spec
 
 NOON = 1_795_435_200.0
 """2026-11-23T12:00:00Z."""
@@ -24,11 +24,13 @@ def _pod(status: dict[str, Any], template: Any = None, **metadata: str) -> Any:
 def _ended(code: int, message: str = "", reason: str = "Error", of_pod: dict[str, str] | None = None) -> Any:
     """Return a pod whose worker ended; ``of_pod``: reason and message of the pod itself."""
     terminated = {"exitCode": code, "reason": reason, **({"message": message} if message else {})}
+    beside = [{"name": "sandbox", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}]
     containers = [
         {"name": "injected-proxy", "state": {"terminated": {"exitCode": 0, "message": "proxy"}}},
         {"name": "worker", "state": {"terminated": terminated}},
     ]
-    return _pod({"phase": "Failed" if code else "Succeeded", "containerStatuses": containers, **(of_pod or {})})
+    statuses = {"containerStatuses": containers, "initContainerStatuses": beside}
+    return _pod({"phase": "Failed" if code else "Succeeded", **statuses, **(of_pod or {})})
 
 
 def _condition(kind: str, status: str, reason: str = "", message: str = "") -> dict[str, str]:
@@ -43,6 +45,18 @@ def _waiting(reason: str, message: str = "", *, sandbox: bool = True, template: 
     ]
     containers = [{"name": "worker", "state": {"waiting": {"reason": reason, "message": message}}}]
     return _pod({"phase": "Pending", "conditions": conditions, "containerStatuses": containers}, template)
+
+
+def _beside(name: str, state: dict[str, Any], **status: Any) -> Any:
+    """Return a pod whose worker waits for a sidecar."""
+    wanted = spec(tasks=AGENTBENCH_TASKS)
+    waiting = _waiting("PodInitializing", template=job(of=wanted, settings=WITH_SIDECARS)["spec"]["template"])
+    waiting["status"]["initContainerStatuses"] = [
+        {"name": "istio-init", "state": {"terminated": {"exitCode": 0}}, "started": False},
+        {"name": name, "state": state, **status},
+        {"name": "last", "state": {"waiting": {"reason": "PodInitializing"}}, "started": False},
+    ]
+    return waiting
 
 
 def _unplaced(message: str, reason: str = "Unschedulable") -> Any:
@@ -235,6 +249,23 @@ BACK_OFF = 'Back-off pulling image "localhost/cycleqd-runner:test": ErrImagePull
             "kubectl describe.",
             id="trouble on the node",
         ),
+        pytest.param(
+            _beside("sandbox", {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}),
+            "cannot get the image localhost/cycleqd-sandbox:test (ErrImagePull: no such host): check "
+            "spec.workers.sidecars.sandbox.image and spec.workers.template.imagePullSecrets.",
+            id="no image of a sidecar",
+        ),
+        pytest.param(
+            _beside("mariadb", {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
+            "waits for its mariadb, which does not run (CrashLoopBackOff: back-off 10s): see kubectl logs demo-x "
+            "--container mariadb.",
+            id="a sidecar that dies",
+        ),
+        pytest.param(
+            _beside("sandbox", {"running": {}}, started=False),
+            "waits for its sandbox, which does not answer: see kubectl logs demo-x --container sandbox.",
+            id="a sidecar that does not answer",
+        ),
     ],
 )
 def test_why_a_pod_does_not_start(waiting: Any, expected: str) -> None:
@@ -265,6 +296,8 @@ STOPPING = {"deletionTimestamp": "2026-11-23T11:59:30Z"}
     [
         pytest.param(RUNNING, id="running"),
         pytest.param(_waiting("ContainerCreating"), id="pulling its image"),
+        pytest.param(_beside("sandbox", {"waiting": {"reason": "PodInitializing"}}), id="pulling a sidecar's image"),
+        pytest.param(_beside("sandbox", {"running": {}}, started=True), id="a sidecar that is up"),
         pytest.param(_ended(0), id="done"),
         pytest.param(_ended(137, reason="OOMKilled"), id="failed"),
         pytest.param(_pod({"phase": "Pending"}), id="new"),

@@ -12,7 +12,17 @@ from cycleqd.errors import BadManifest
 from cycleqd.ids import parse_ids
 from cycleqd.plan import Work
 from cycleqd_operator.pods import arguments
-from tests.operator.manifests import MAXIMAL_TEMPLATE, WORK, container, job, maximal_spec, pod, spec, variables
+from tests.operator.manifests import (
+    MAXIMAL_TEMPLATE,
+    WITH_SIDECARS,
+    WORK,
+    container,
+    job,
+    maximal_spec,
+    pod,
+    spec,
+    variables,
+)
 from tests.operator.pod_security import violations
 
 NASTY = [
@@ -56,10 +66,11 @@ templates = st.fixed_dictionaries(
 def test_whatever_the_template_says_a_worker_is_restricted(template: Any, gpus: int, has_ca_bundle: bool) -> None:
     wanted = spec(workers={"gpus": gpus, "template": template})
     try:
-        body = job(of=wanted, has_ca_bundle=has_ca_bundle)["spec"]["template"]
+        body = job(of=wanted, settings=WITH_SIDECARS, has_ca_bundle=has_ca_bundle)["spec"]["template"]
     except BadManifest:
         return
     assert violations(body) == []
+    assert body["spec"]["initContainers"] == job(settings=WITH_SIDECARS)["spec"]["template"]["spec"]["initContainers"]
     assert len(body["spec"]["containers"]) == 1
     assert body["spec"]["automountServiceAccountToken"] is False
     assert body["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
@@ -103,6 +114,10 @@ def test_the_checker_sees_what_is_wrong() -> None:
         },
     }
     assert len(violations(weak)) == 8
+    probed = pod()
+    for probe, count in ({"exec": {"command": ["x"]}}, 0), ({"httpGet": {"port": 80, "host": "10.0.0.1"}}, 1):
+        probed["spec"]["containers"][0]["startupProbe"] = probe
+        assert len(violations(probed)) == count
     for context, container_context in (("runAsNonRoot", None), ("seccompProfile", None), (None, "capabilities")):
         body = pod()
         body["spec"]["securityContext"].pop(context, None)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cycleqd import keys
-from cycleqd.records import Stop, Timings, Transcript, read_result
+from cycleqd.records import Stop, Timings, read_result
 from cycleqd.store import FolderStore
-from cycleqd_runner.roles.writing import read_transcripts, write_result
+from cycleqd_runner.roles.writing import write_result
 from tests.core.support import make_result
 
 
@@ -58,10 +58,3 @@ def test_what_has_no_score_says_why(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO, "cycleqd_runner"):
         write_result(FolderStore(tmp_path), make_result(4, [0.5, None]), [])
     assert "task-1 not scored (sandbox down)" in caplog.text
-
-
-def test_transcripts_are_read_back(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    said = Transcript(task="t", item="i", messages=({"role": "user", "content": "wörds\n"},), answer="a\nb", score=1.0)
-    write_result(store, make_result(0, [1.0]), [said, said])
-    assert read_transcripts(store, 0) == [said, said]

@@ -47,6 +47,7 @@ def real_spec(storage: Path, workers: int) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not BASE.is_dir(), reason="no real small model: run examples/quickstart/prepare_base.py")
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_strict_run_that_is_killed_gives_the_same_bits_as_one_that_is_not(tmp_path: Path) -> None:
     calm = write_manifest(tmp_path / "calm.yaml", real_spec(tmp_path / "calm", workers=1))

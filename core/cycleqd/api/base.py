@@ -42,7 +42,7 @@ Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a
 """A DNS label of at most 40 characters: it becomes part of Job names and object keys."""
 
 
-def _placed(uri: str, info: ValidationInfo) -> str:
+def placed(uri: str, info: ValidationInfo) -> str:
     """Say where a URI leads, if the validation context has the manifest's ``place`` (:mod:`cycleqd.placing`)."""
     place = (info.context or {}).get("place")
     return uri if place is None else str(place(uri))
@@ -51,7 +51,7 @@ def _placed(uri: str, info: ValidationInfo) -> str:
 Uri = Annotated[
     str,
     Field(min_length=1, max_length=1024, pattern=r"^((hf|s3|file)://.+|[^:]+)$"),
-    AfterValidator(_placed),
+    AfterValidator(placed),
 ]
 """``hf://ORG/NAME``, ``s3://BUCKET/PREFIX``, ``file://PATH`` or a path beside the manifest, wherever that lies."""
 

@@ -23,6 +23,9 @@ API_VERSION = f"{GROUP}/{VERSION}"
 RESERVED_NAMES = frozenset({"base", "average", "merged"})
 """Names that the report uses beside the experts' names."""
 
+Transcripts = Literal["Successes", "All"]
+"""Which conversations a run keeps; see :attr:`RunSpec.transcripts`."""
+
 DesiredState = Literal["Running", "Paused", "Suspended", "Finished", "Cancelled"]
 
 
@@ -45,7 +48,7 @@ class Benchmark(ApiModel):
     evaluator: Evaluator
     """What asks and judges."""
     items: Annotated[int, Field(ge=1)] | None = None
-    """How many items; all if unset."""
+    """How many items, drawn once from the run's seed; all if unset."""
 
 
 class ReportSpec(ApiModel):
@@ -53,6 +56,14 @@ class ReportSpec(ApiModel):
 
     benchmarks: tuple[Benchmark, ...] = ()
     """Benchmarks that show what the merged model kept of the base model's skills."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [benchmark.name for benchmark in self.benchmarks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"benchmark name {twice[0]} is used twice: give each benchmark its own name")
+        return self
 
 
 class Finalize(ApiModel):
@@ -89,8 +100,12 @@ class RunSpec(ApiModel):
     """How many workers, and what their pods look like."""
     failure_policy: FailurePolicy = FailurePolicy()
     """How much may go wrong before a child is given up, or the run."""
-    sandbox: Literal["Auto", "Namespaces", "Landlock", "Unsafe"] = "Auto"
-    """Where model-written code runs. Auto: the strongest the machine offers; Unsafe is never chosen by itself."""
+    sandbox: Literal["Auto", "Sidecar", "Namespaces", "Landlock", "Unsafe"] = "Auto"
+    """Where model-written code runs. Auto: the pod's sidecar, or else the strongest that the machine offers, never
+    Unsafe."""
+    transcripts: Transcripts = "Successes"
+    """Conversations that are kept in the store. Successes: one of each item that scored 1, for guidance to learn from;
+    All: of each item and repeat, whatever became of it."""
     desired_state: DesiredState = "Running"
     """Running; Paused: start nothing new; Suspended: stop workers; Finished: finalize now; Cancelled: end it."""
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from cycleqd.api.base import ApiModel, Name, Uri
+from cycleqd.api.base import ApiModel, Name, Uri, placed
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -44,10 +44,23 @@ class SandboxLimits(ApiModel):
 class EvaluatorBase(ApiModel):
     """What all evaluators share."""
 
+    needs_machines: ClassVar[bool] = False
+    """Whether its items need a sandbox with machines, so that a run without one is refused before it starts."""
+
     max_tokens: Annotated[int, Field(ge=1, le=32768)] | None = None
     """Longest answer, in tokens; the evaluator's own default if unset."""
     system_prompt: str | None = Field(default=None, max_length=8192)
     """Replaces the evaluator's system prompt; an empty string sends none."""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    """Of the answers' tokens. 0 is greedy: then ``repeats`` ask for the same answer again. Above 0 each item and repeat
+    has its own draw, the same for all individuals."""
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Where ``temperature`` is above 0: draw among the likeliest tokens that together have this probability."""
+
+    @property
+    def remark(self) -> str | None:
+        """What every report must say about these scores; None: nothing."""
+        return None
 
 
 class ProceduralEvaluator(EvaluatorBase):
@@ -72,11 +85,11 @@ class ShellEvaluator(ProceduralEvaluator):
 
 
 class PythonTestsEvaluator(ProceduralEvaluator):
-    """Description to Python function, judged by unit tests. ``data`` may be MBPP's JSON Lines format."""
+    """Description to Python function, judged by unit tests. ``data`` may be MBPP's or EvalPlus' JSON Lines."""
 
     type: Literal["PythonTests"]
     extra_tests: bool = True
-    """Also run the tests of the items' ``challenge_test_list``/``plus_test_list`` where they have one."""
+    """Also run the tests of the items' ``challenge_test_list``, ``plus_test_list`` or ``plus_input``, if any."""
 
 
 class AgentBenchDbEvaluator(EvaluatorBase):
@@ -90,10 +103,18 @@ class AgentBenchDbEvaluator(EvaluatorBase):
     max_turns: Annotated[int, Field(ge=1, le=50)] = 5
     """Operations an episode may take."""
 
+    @property
+    def remark(self) -> str | None:
+        """Say so where the database is not the paper's."""
+        if self.server == "MySQL":
+            return None
+        return "AgentBenchDB ran on SQLite, which is not the paper's protocol (a MySQL server): compare with care."
+
 
 class AgentBenchOsEvaluator(EvaluatorBase):
     """AgentBench's operating-system task: multi-turn bash in a fresh file system, judged by match or check scripts."""
 
+    needs_machines: ClassVar[bool] = True
     type: Literal["AgentBenchOS"]
     data: Uri
     """Items in AgentBench's JSON format."""
@@ -103,38 +124,48 @@ class AgentBenchOsEvaluator(EvaluatorBase):
     """Turns an episode may take: 5 in the paper, 8 in AgentBench."""
 
 
+def _placed_if_file(task: str, info: ValidationInfo) -> str:
+    return placed(task, info) if task.endswith(".yaml") else task
+
+
 class LmEvalEvaluator(EvaluatorBase):
-    """A task of lm-evaluation-harness."""
+    """A task of lm-evaluation-harness, or a group of tasks."""
 
     type: Literal["LmEval"]
-    task: Annotated[str, Field(min_length=1, max_length=200)]
-    """Name of the harness's task, for example ``gsm8k``."""
+    task: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_placed_if_file)]
+    """Name of the harness's task or group, for example ``gsm8k``, or a YAML file of your own: its URI or path."""
     metric: str | None = Field(default=None, max_length=100)
-    """Metric in [0, 1] that is the score; the task's first if unset."""
+    """Metric in [0, 1] that is an item's score, or ``METRIC,FILTER``; the task's first metric and filter if unset."""
     num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
     """Examples in the prompt; the task's own default if unset."""
+
+
+def _placed_task(task: str, info: ValidationInfo) -> str:
+    """Say where the file of a task leads, as for a :data:`~cycleqd.api.base.Uri`."""
+    file, _, name = task.rpartition("@")
+    return f"{placed(file, info)}@{name}" if file.endswith(".py") else task
 
 
 class InspectEvaluator(EvaluatorBase):
     """A task of inspect-ai, run with the engine as its model provider."""
 
     type: Literal["Inspect"]
-    task: Annotated[str, Field(min_length=1, max_length=400)]
-    """Registered name, or ``FILE.py@TASK``."""
+    task: Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_placed_task)]
+    """Registered name, or ``FILE.py@TASK``: a file of one's own, ``s3://``, ``file://`` or beside the manifest."""
     args: dict[str, str] = Field(default_factory=dict)
-    """Arguments of the task."""
+    """Arguments of the task, each as YAML has it: ``"2"`` is a number."""
 
 
 class ContainerEvaluator(EvaluatorBase):
-    """Any image: it gets an OpenAI-compatible URL and an items file, and writes a results file."""
+    """A program in any image: it gets an OpenAI-compatible URL and an items file, and writes a results file."""
 
     type: Literal["Container"]
     image: Annotated[str, Field(min_length=1, max_length=500)]
     """Image reference, by digest where results must be repeatable."""
     command: tuple[str, ...] = ()
-    """Replaces the image's entry point."""
-    data: Uri | None = None
-    """Items file that is handed to the container."""
+    """Replaces the image's entry point; required on a cluster."""
+    data: Uri
+    """Items (JSON Lines): ``id``, and whatever the program needs."""
 
 
 Evaluator = Annotated[
@@ -162,6 +193,6 @@ class Task(ApiModel):
     items: SplitSizes = SplitSizes()
     """Sizes of the search, validation and test splits."""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    """How often each item is asked; its score is the mean."""
+    """How often each item is asked; its score is the mean. More than once wants a ``temperature`` above 0."""
     limits: SandboxLimits = SandboxLimits()
     """What one piece of model-written code may use."""

@@ -42,6 +42,33 @@ class PodOverrides(ApiModel):
     """How long a stopped worker may take to finish writing."""
 
 
+class Sidecar(ApiModel):
+    """A container beside the worker."""
+
+    image: str | None = Field(default=None, max_length=500)
+    """Its image; the operator's default if unset."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Its requests and limits (core/v1 ResourceRequirements), in the place of ours."""
+
+
+class ContainerSidecar(ApiModel):
+    """The containers of ``Container`` evaluators, whose images and commands the tasks name."""
+
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """Requests and limits of each (core/v1 ResourceRequirements)."""
+
+
+class Sidecars(ApiModel):
+    """What stands beside the worker in its pod, where the run's tasks need it."""
+
+    sandbox: Sidecar = Sidecar()
+    """Runs model-written code, apart from the worker's credentials; with ``sandbox`` Auto or Sidecar."""
+    mariadb: Sidecar = Sidecar()
+    """The database server of ``AgentBenchDB`` tasks with ``server: MySQL``."""
+    container: ContainerSidecar = ContainerSidecar()
+    """The images of ``Container`` evaluators."""
+
+
 class FailurePolicy(ApiModel):
     """How much may go wrong. Lost nodes, preemption, eviction and deleted pods never count."""
 
@@ -72,3 +99,5 @@ class Workers(ApiModel):
     """PersistentVolumeClaim for downloaded models, shared by the workers; an emptyDir if unset."""
     template: PodOverrides = PodOverrides()
     """Overrides of the worker pods."""
+    sidecars: Sidecars = Sidecars()
+    """Containers beside the worker; a laptop needs none."""

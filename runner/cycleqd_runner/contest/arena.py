@@ -33,6 +33,7 @@ from cycleqd_runner.roles.patience import patiently
 from cycleqd_runner.roles.prepare import prepare
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.session import Session
+from cycleqd_runner.unsupported import require_machines
 
 SPLITS: tuple[Split, Split] = ("search", "validation")
 
@@ -181,6 +182,7 @@ async def open_arena(contest: Contest, seed: int) -> AsyncIterator[Arena]:
     claim(store, run)
     session = Session(store)
     async with open_sandbox(session.spec.sandbox) as sandbox:
+        require_machines(session.spec, sandbox)
         for expert in session.spec.experts:
             await asyncio.to_thread(prepare, session, expert.name)
         await evaluate(session, range(session.n_experts), sandbox)

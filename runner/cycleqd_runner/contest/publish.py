@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cycleqd.report import remarks
 from cycleqd_runner.contest.curves import pictures
 from cycleqd_runner.contest.entries import Contest
 from cycleqd_runner.contest.standings import Lineup, Standings, standings
@@ -40,5 +41,7 @@ def current(contest: Contest) -> Standings:
         for seed in spec.seeds
     ]
     own_experts = {task.name: task.expert for task in contest.manifest.spec.tasks}
-    lineup = Lineup(contest.name, tuple(methods), spec.seeds, own_experts, spec.reference)
+    lineup = Lineup(
+        contest.name, tuple(methods), spec.seeds, own_experts, spec.reference, remarks(contest.manifest.spec)
+    )
     return standings(lineup, [trial for trial in read if trial])

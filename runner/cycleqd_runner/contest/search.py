@@ -35,9 +35,10 @@ from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.finalize import choose
 from cycleqd_runner.roles.patience import patiently
-from cycleqd_runner.roles.writing import read_transcripts, write_result
+from cycleqd_runner.roles.writing import write_result
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
+from cycleqd_runner.transcripts import read_transcripts
 
 Tell = Callable[[Point], None]
 """Is called after each evaluation."""
@@ -179,7 +180,7 @@ async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter:
         blend = aggregate(session.population())
         return Final(blend.name, genomes.of(blend), scoring)
     _, blend = await choose(session, scoring, genomes)
-    meter.validation += scoring.usage.prompt_tokens + scoring.usage.answer_tokens
+    meter.validation += scoring.usage.choosing.prompt_tokens + scoring.usage.choosing.answer_tokens
     meter.training += sum(genomes.training_tokens.values())
     genome = genomes.of(blend)
     return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))

@@ -64,6 +64,8 @@ class Standings(Record):
     rows: tuple[Row, ...]
     missing: tuple[tuple[str, int], ...] = ()
     """(method, seed) without a trial so far."""
+    notes: tuple[str, ...] = ()
+    """What qualifies the scores, for example a protocol that is not the paper's."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Lineup:
         seeds: of the contest.
         own_experts: name of the expert that was trained for each task, in cycle order.
         reference: name of the method that the others are compared with.
+        notes: what qualifies the scores, in sentences.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Lineup:
     seeds: Sequence[int]
     own_experts: Mapping[str, str]
     reference: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def standings(lineup: Lineup, trials: Sequence[Trial]) -> Standings:
         missing=tuple(
             (name, seed) for seed in lineup.seeds for name in lineup.methods if seed not in by_method.get(name, {})
         ),
+        notes=lineup.notes,
     )
 
 

@@ -109,7 +109,7 @@ def _costs(found: Standings, *, finals: bool) -> Table:
 
 def markdown(found: Standings) -> str:
     """Return the page ``comparison.md``."""
-    parts = [f"# {found.name}"]
+    parts = [f"# {found.name}", *found.notes]
     for table in tables(found):
         if table.rows:
             parts += [f"## {table.heading}", _lines(table)]

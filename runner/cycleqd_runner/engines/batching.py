@@ -8,15 +8,16 @@ requests that arrive meanwhile wait for the next batch.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, overload
 
 from cycleqd.errors import TemporaryError
-from cycleqd_runner.chat import Answer, Sampling
+from cycleqd_runner.chat import Answer, Likelihood, Sampling
 
 Result = TypeVar("Result")
 
@@ -30,17 +31,19 @@ input and output, like a sandbox, takes many more and is not waited for.
 
 @dataclass(frozen=True)
 class Request:
-    """A tokenised conversation and how its answer is drawn.
+    """A tokenised conversation, or the beginning of a text, and how its answer is drawn.
 
     Attributes:
         prompt: token ids, at least one.
         sampling: as asked, with ``max_tokens`` already cut to what fits into the context.
         served: which of the individuals that are served together answers; 0: the loaded weights.
+        cut: how many tokens did not fit before those of the prompt.
     """
 
     prompt: tuple[int, ...]
     sampling: Sampling
     served: int = 0
+    cut: int = 0
 
     @property
     def reserved(self) -> int:
@@ -51,34 +54,90 @@ class Request:
     def order(self) -> tuple[object, ...]:
         """Sorts requests, whatever the order of their submission, so that neighbours share the longest prefixes."""
         drawn = self.sampling
-        return self.served, self.prompt, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed
+        return self.served, self.prompt, 0, drawn.max_tokens, drawn.temperature, drawn.stop, drawn.seed, drawn.top_p
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A tokenised text, and from where on its tokens' probabilities are asked.
+
+    Attributes:
+        context: token ids, at least one.
+        continuation: token ids, at least one.
+        served: as in :class:`Request`.
+        cut: how many tokens did not fit before those of the context.
+    """
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+    served: int = 0
+    cut: int = 0
+
+    @property
+    def text(self) -> tuple[int, ...]:
+        """All tokens."""
+        return self.context + self.continuation
+
+    @property
+    def reserved(self) -> int:
+        """Tokens that the text takes."""
+        return len(self.context) + len(self.continuation)
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """As in :class:`Request`."""
+        return self.served, self.text, 1, len(self.context)
+
+    def found(self, log_probability: float, *, is_greedy: bool, is_broken: bool) -> Likelihood:
+        """Return the answer."""
+        broken = is_broken or not math.isfinite(log_probability)
+        return Likelihood(
+            math.nan if broken else log_probability,
+            is_greedy and not broken,
+            len(self.context),
+            len(self.continuation),
+            broken,
+            self.cut,
+        )
+
+
+Asked = Request | Reading
+"""What can be asked of an engine."""
+
+Found = Answer | Likelihood
+"""What it answers: an :class:`~cycleqd_runner.chat.Answer` to a request, a likelihood to a reading."""
 
 
 class Closed(TemporaryError):
     """The engine was closed before the request was answered."""
 
 
-Answerer = Callable[[Sequence[Request], Callable[[], bool]], Sequence[Answer]]
-"""Answers one batch, in its order. Looks at the second argument now and then; true means: nobody waits any more."""
+Answerer = Callable[[Sequence[Asked], Callable[[], bool]], Sequence[Found]]
+"""Answers one batch of one kind, in its order.
+
+Looks at the second argument now and then; true means: nobody waits any more.
+"""
 
 
 class Waiting(NamedTuple):
     """A request and who waits for its answer."""
 
-    request: Request
-    answer: asyncio.Future[Answer]
+    request: Asked
+    answer: asyncio.Future[Found]
 
 
-def split(requests: Sequence[Request], max_tokens: int) -> list[list[int]]:
+def split(requests: Sequence[Asked], max_tokens: int) -> list[list[int]]:
     """Divide requests into batches, a function of the set of requests alone.
 
-    Requests of similar length share a batch, because a batch reserves rows x longest request. Returned are indices
-    into ``requests``; a request longer than ``max_tokens`` makes a batch of its own. Within a batch the prompts are
-    in lexicographic order, so that neighbours share the longest possible prefixes.
+    Requests of one kind and similar length share a batch, because a batch reserves rows x longest request. Returned
+    are indices into ``requests``; a request longer than ``max_tokens`` makes a batch of its own. Within a batch the
+    prompts are in lexicographic order, so that neighbours share the longest possible prefixes.
     """
     batches: list[list[int]] = []
-    for index in sorted(range(len(requests)), key=lambda i: (requests[i].reserved, requests[i].order)):
-        if not batches or (len(batches[-1]) + 1) * requests[index].reserved > max_tokens:
+    kinds = [isinstance(request, Reading) for request in requests]
+    for index in sorted(range(len(requests)), key=lambda i: (kinds[i], requests[i].reserved, requests[i].order)):
+        last = batches[-1] if batches and kinds[batches[-1][0]] == kinds[index] else []
+        if not last or (len(last) + 1) * requests[index].reserved > max_tokens:
             batches.append([])
         batches[-1].append(index)
     return [sorted(batch, key=lambda i: requests[i].order) for batch in batches]
@@ -99,11 +158,16 @@ class Arrivals(ABC):
         self._drain_task: asyncio.Task[None] | None = None
         self._closed = threading.Event()
 
-    async def submit(self, request: Request) -> Answer:
+    @overload
+    async def submit(self, request: Request) -> Answer: ...
+    @overload
+    async def submit(self, request: Reading) -> Likelihood: ...
+
+    async def submit(self, request: Asked) -> Found:
         """Wait for the answer to ``request``. Raises :class:`Closed` if there will be none."""
         if self._closed.is_set():
             raise Closed("The engine is closed; open it again and repeat the request.")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(request, future))
         # A task of an event loop that has ended (one asyncio.run per child) is done, too.
         if self._drain_task is None or self._drain_task.done():

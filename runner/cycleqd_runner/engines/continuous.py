@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
-from cycleqd_runner.chat import Answer
-from cycleqd_runner.engines.batching import Arrivals, Closed, Request, Waiting, fail, rest
+from cycleqd_runner.engines.batching import Arrivals, Asked, Closed, Found, Waiting, fail, rest
 
 Result = TypeVar("Result")
 
@@ -23,11 +22,11 @@ Result = TypeVar("Result")
 class Stepper(Protocol):
     """What computes. Called from one thread only."""
 
-    def add(self, request: Request, ticket: int) -> None:
+    def add(self, request: Asked, ticket: int) -> None:
         """Take a request; its answer will come under ``ticket``."""
         ...
 
-    def step(self) -> Iterable[tuple[int, Answer]]:
+    def step(self) -> Iterable[tuple[int, Found]]:
         """Compute a step of everything that was taken; return tickets and answers of what is complete."""
         ...
 
@@ -167,7 +166,7 @@ def _do(call: _Call, closed: threading.Event) -> None:
         call.done.set_exception(error)
 
 
-def _tell(waiting: Waiting, outcome: Answer | Exception) -> None:
+def _tell(waiting: Waiting, outcome: Found | Exception) -> None:
     """Hand an outcome to who waits for it in another thread's event loop, if that still runs."""
 
     def hand_over() -> None:

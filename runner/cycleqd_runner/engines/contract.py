@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from torch import Tensor
 
-from cycleqd_runner.chat import Answer, ChatModel, Message, Sampling
+from cycleqd_runner.chat import Answer, Message, Sampling, TextModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # importing it takes seconds
@@ -37,8 +37,8 @@ class Lent:
     limit: int
 
 
-class Engine(ChatModel, Protocol):
-    """One model in memory that answers conversations. Used from one event loop at a time.
+class Engine(TextModel, Protocol):
+    """One model in memory that answers conversations and reads texts. Used from one event loop at a time.
 
     Greedy answers are a function of the weights and of the *set* of requests that wait together: the order of
     submission, repetition and a :meth:`load` of the same weights change nothing. What may change an answer is the
@@ -48,7 +48,8 @@ class Engine(ChatModel, Protocol):
 
     Numbers that break: weights may hold NaN, infinities, or values that overflow on the way. Loading them is no error,
     and asking raises nothing. An answer ends, with ``finish`` ``broken``, at the first step whose highest logit is not
-    finite, before a token is chosen there; other answers of the batch go on. An engine that sees overflow in another
+    finite, before a token is chosen there; other answers of the batch go on. A likelihood is broken if that happens at
+    one of the continuation's tokens. An engine that sees overflow in another
     way, such as logits that are all 0, says ``broken``, too. Whoever asks never scores such an answer
     (:mod:`cycleqd_runner.tasks.run`).
     """
@@ -84,7 +85,7 @@ class Engine(ChatModel, Protocol):
         """
         ...
 
-    def serve(self, individuals: Sequence[Individual]) -> Sequence[ChatModel]:
+    def serve(self, individuals: Sequence[Individual]) -> Sequence[TextModel]:
         """Hold individuals at the same time; the i-th result answers as the i-th of them until the next load.
 
         :meth:`chat` itself answers as the first. More than one can be held by engines of the manifest's

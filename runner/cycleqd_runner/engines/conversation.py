@@ -1,8 +1,10 @@
-"""Conversations as tokens, in the model's own chat template. All engines share it, so that all ask the same thing."""
+"""Conversations and plain texts as tokens. All engines share it, so that all ask the same thing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import TemplateError
@@ -10,10 +12,10 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrained
 
 from cycleqd.errors import BadData, BadManifest, BadModel
 from cycleqd_runner.chat import Answer, Message, Sampling
-from cycleqd_runner.engines.batching import Request
+from cycleqd_runner.engines.batching import Reading, Request
 
 _REMEMBERED_PROMPTS = 4096
-"""Conversations whose tokens are kept: the search items of a run come again with every child."""
+"""Conversations, and texts, whose tokens are kept: the search items of a run come again with every child."""
 
 
 class Conversations:
@@ -38,6 +40,7 @@ class Conversations:
         self.ends = _ends(folder, self.config, self.tokenizer)
         self.limit = _context(self.config, max_model_len)
         self._prompts: dict[tuple[Message, ...], tuple[int, ...]] = {}
+        self._tokens = lru_cache(_REMEMBERED_PROMPTS)(self._tokenise)
 
     def request(self, messages: Sequence[Message], sampling: Sampling) -> Request | Answer:
         """Return what an engine computes, or the empty answer to a conversation that outgrew the context.
@@ -55,8 +58,59 @@ class Conversations:
                 f"A prompt has {len(prompt)} tokens, but prompt and answer together may have {self.limit}; "
                 "shorten the items or raise engine.args.maxModelLen."
             )
-        room = min(room, sampling.max_tokens)
-        return Request(prompt, Sampling(room, sampling.temperature, tuple(sampling.stop), sampling.seed))
+        return Request(prompt, replace(sampling, max_tokens=min(room, sampling.max_tokens), stop=tuple(sampling.stop)))
+
+    def completion(self, prompt: str, sampling: Sampling) -> Request:
+        """Return what an engine computes to go on with a text.
+
+        The room of the longest answer is kept free, but a prompt may always have half of the context.
+        """
+        room = max(self.limit - sampling.max_tokens, self.limit // 2)
+        tokens = self._tokens(prompt) or (self._beginning(),)
+        kept = tokens[-room:]
+        most = min(sampling.max_tokens, self.limit - len(kept))
+        return Request(kept, replace(sampling, max_tokens=most), cut=len(tokens) - len(kept))
+
+    def reading(self, context: str, continuation: str) -> Reading:
+        """Return what an engine computes to say how likely a continuation is.
+
+        Blanks at the end of the context belong to the continuation, because tokens begin with the blank before a word.
+
+        Raises:
+            ~cycleqd.errors.BadData: the continuation has no tokens, or too many.
+        """
+        if context:
+            before = self._tokens(context.rstrip())
+            own = self._tokens(context + continuation)[len(before) :]
+        else:
+            before, own = (), self._plain(continuation)
+        if not before:
+            before = (self._beginning(),)
+            own = own[1:] if own[:1] == before else own
+        # vLLM always generates a token.
+        room = self.limit - 1 - len(own)
+        if not own or room < 1:
+            raise BadData(
+                f"A continuation has {len(own)} tokens, expected 1 to {self.limit - 2}; correct the task, or raise "
+                "engine.args.maxModelLen."
+            )
+        return Reading(before[-room:], own, cut=max(0, len(before) - room))
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text from its beginning on, which tokenizers may mark with a token of their own."""
+        marked = text.startswith(str(self.tokenizer.decode([self._beginning()])))
+        return self._plain(text) if marked else tuple(self.tokenizer(text)["input_ids"])
+
+    def _plain(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _beginning(self) -> int:
+        """Return the token that stands before a text of which nothing is known."""
+        marks = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        found = next((mark for mark in marks if mark is not None), None)
+        if found is None:
+            raise BadModel("The tokenizer has neither bos_token nor eos_token; name one in tokenizer_config.json.")
+        return int(found)
 
     def complete(self, messages: Sequence[Message], answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the tokens of a conversation and of the answer to it, with the token that ends the turn."""

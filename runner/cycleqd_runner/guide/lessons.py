@@ -13,7 +13,7 @@ from cycleqd.errors import MissingObject
 from cycleqd.fold import Population
 from cycleqd.records import Transcript
 from cycleqd.store import ObjectStore
-from cycleqd_runner.roles.writing import read_transcripts
+from cycleqd_runner.transcripts import read_transcripts
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ class Lessons:
 
     def _transcripts(self, individual: int) -> list[Transcript]:
         try:
-            return read_transcripts(self._store, individual)
+            return [said for said in read_transcripts(self._store, individual) if said.is_success]
         except MissingObject:  # results of older versions came without
             return []

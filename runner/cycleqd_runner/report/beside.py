@@ -56,6 +56,7 @@ class Column:
         qd_score: sum over the archives, likewise.
         changes: how much better the merged model of the table's first run is, likewise; nothing in its own column, and
             where the two did not answer the same items.
+        notes: what qualifies the scores.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Column:
     coverage: float | None
     qd_score: float | None
     changes: tuple[Change | None, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -159,4 +161,5 @@ def _column(run: FinishedRun, tasks: Sequence[str], found: Difference | None) ->
         coverage=fmean(archive.coverage for archive in archives) if archives else None,
         qd_score=sum(archive.qd_score for archive in archives) if archives else None,
         changes=(found, *(found.tasks.get(task) for task in tasks)) if found else (),
+        notes=report.notes,
     )

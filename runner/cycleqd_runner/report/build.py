@@ -21,12 +21,14 @@ from cycleqd.identity import RunIdentity
 from cycleqd.kept import kept_notes
 from cycleqd.log import ResultLog
 from cycleqd.records import Result, TaskEvaluation, read_result
-from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report
+from cycleqd.report import ArchiveView, Candidate, Cost, FailedWork, Individual, Interval, Progress, Report, remarks
 from cycleqd.statistics import grouped_interval, mean_interval
 from cycleqd.store import ObjectStore
 from cycleqd_runner.report.comparisons import differences
 from cycleqd_runner.report.costs import FinalUsage, search_cost, seconds_by_kind, total_cost
+from cycleqd_runner.report.groups import by_group
 from cycleqd_runner.report.incidents import failed_work, notes_on, versions_of
+from cycleqd_runner.report.retention import retention
 
 PROGRESS_POINTS = 200
 """Points of the progress curves: more cannot be told apart in a picture."""
@@ -78,7 +80,7 @@ def view_run(store: ObjectStore, spec: RunSpec, children: int | None = None) -> 
         quarantined=tuple(sorted(log.quarantined)),
         failures=failed_work(store),
         versions=versions_of(results),
-        notes=(*kept_notes(store, spec), *notes_on(results, list(log.damaged.values()))),
+        notes=(*remarks(spec), *kept_notes(store, spec), *notes_on(results, list(log.damaged.values()))),
     )
 
 
@@ -90,6 +92,7 @@ def build_report(
     tested: Tested,
     usage: FinalUsage,
     affinity: Affinity | None = None,
+    benchmarked: Tested | None = None,
 ) -> Report:
     """Return the final report.
 
@@ -101,6 +104,7 @@ def build_report(
         tested: ``base``, the experts, ``average`` and ``merged``.
         usage: what finding this out has cost.
         affinity: of the experts.
+        benchmarked: ``base``, the experts and ``merged`` on ``spec.report.benchmarks``.
     """
     tables = {name: [_outcomes(evaluation) for evaluation in own] for name, own in tested.items()}
     tasks = [task.name for task in spec.tasks]
@@ -115,9 +119,11 @@ def build_report(
             for name, own in tables.items()
         },
         means={name: Interval.of(grouped_interval(own)) for name, own in tables.items()},
+        groups=by_group(tasks, tested),
         differences=differences(tables, own_experts, spec.search.seed),
         own_experts=own_experts,
         affinity=affinity,
+        retention=retention(benchmarked) if benchmarked else None,
         candidates=tuple(candidates),
         individuals=view.individuals,
         archives=view.archives,

@@ -16,6 +16,7 @@ def model_card(report: Report, spec: RunSpec) -> ModelCard:
     """Return the card of the merged model."""
     chosen = report.chosen
     weights = dict(chosen.weights) if chosen else {}
+    kept = report.retention
     return ModelCard(
         name=report.run,
         base_model=spec.base_model.uri.removeprefix("hf://"),
@@ -24,6 +25,12 @@ def model_card(report: Report, spec: RunSpec) -> ModelCard:
         lineage=lineage(report, weights),
         tasks=report.tasks,
         scores={name: [own[task].mean for task in report.tasks] for name, own in report.scores.items()},
+        benchmarks=kept.benchmarks if kept else (),
+        kept={
+            name: [None if one is None else one.mean for one in own.values()]
+            for name, own in (kept.kept.items() if kept else ())
+        },
+        notes=report.notes,
     )
 
 

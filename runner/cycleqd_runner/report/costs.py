@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from cycleqd.records import Guidance, Result, Timings
+from cycleqd.records import FinalEvaluation, Guidance, Result, Timings
 from cycleqd.report import Cost
 
-FINALIZE = "finalize"
-"""Kind of work of :class:`FinalUsage`, beside those of :class:`~cycleqd.records.Timings`."""
+FINALIZE, BENCHMARKS = "finalize", "benchmarks"
+"""Kinds of work of :class:`FinalUsage`, beside those of :class:`~cycleqd.records.Timings`."""
 
 
 @dataclass(frozen=True)
-class FinalUsage:
-    """What choosing and testing the final model used.
+class Usage:
+    """What some evaluations of finalize used.
 
     Attributes:
         seconds: of workers.
         gpu_seconds: likewise, times the GPUs that they held.
         prompt_tokens, answer_tokens: read and written.
-        evaluations: models evaluated on the validation or on the test splits.
-        training_tokens: passed forward and backward to polish candidates.
+        evaluations: how many there were.
     """
 
     seconds: float = 0.0
@@ -29,6 +29,32 @@ class FinalUsage:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     evaluations: int = 0
+
+    @classmethod
+    def of(cls, evaluations: Collection[FinalEvaluation]) -> Self:
+        """Return what these have used together."""
+        outcomes = [outcome for one in evaluations for own in one.evaluations for outcome in own.outcomes]
+        return cls(
+            seconds=sum(one.seconds for one in evaluations),
+            gpu_seconds=sum(one.gpus * one.seconds for one in evaluations),
+            prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
+            answer_tokens=sum(outcome.answer_tokens for outcome in outcomes),
+            evaluations=len(evaluations),
+        )
+
+
+@dataclass(frozen=True)
+class FinalUsage:
+    """What finalize used.
+
+    Attributes:
+        choosing: models evaluated on the validation or on the test splits.
+        benchmarks: models evaluated on benchmarks of the report.
+        training_tokens: passed forward and backward to polish candidates.
+    """
+
+    choosing: Usage = Usage()
+    benchmarks: Usage = Usage()
     training_tokens: int = 0
 
 
@@ -64,14 +90,18 @@ def _most(taken: Sequence[Guidance]) -> Guidance | None:
 
 def total_cost(search: Cost, final: FinalUsage) -> Cost:
     """Return the cost of a finished run."""
+    choosing, benchmarks = final.choosing, final.benchmarks
     return search.model_copy(
         update={
-            "seconds": {**search.seconds, FINALIZE: final.seconds},
-            "gpu_seconds": {**search.gpu_seconds, FINALIZE: final.gpu_seconds},
+            "seconds": {**search.seconds, FINALIZE: choosing.seconds, BENCHMARKS: benchmarks.seconds},
+            "gpu_seconds": {**search.gpu_seconds, FINALIZE: choosing.gpu_seconds, BENCHMARKS: benchmarks.gpu_seconds},
             "training_tokens": search.training_tokens + final.training_tokens,
-            "final_prompt_tokens": final.prompt_tokens,
-            "final_answer_tokens": final.answer_tokens,
-            "final_evaluations": final.evaluations,
+            "final_prompt_tokens": choosing.prompt_tokens,
+            "final_answer_tokens": choosing.answer_tokens,
+            "final_evaluations": choosing.evaluations,
+            "benchmark_prompt_tokens": benchmarks.prompt_tokens,
+            "benchmark_answer_tokens": benchmarks.answer_tokens,
+            "benchmark_evaluations": benchmarks.evaluations,
         }
     )
 

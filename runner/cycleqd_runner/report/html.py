@@ -15,7 +15,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from cycleqd.report import Report
+from cycleqd.report import MACRO, MICRO, Report
 from cycleqd_runner.report import formats, heatmaps, rows, scatter, summary, tree
 from cycleqd_runner.report.beside import Beside
 from cycleqd_runner.report.card import lineage
@@ -50,6 +50,8 @@ def render(report: Report, beside: Beside | None = None) -> str:
             skills=summary.skills(report),
             scores=rows.score_rows(report),
             changes=rows.change_rows(report),
+            micro=MICRO,
+            macro=MACRO,
             beside=beside,
             archives=archives,
             scatters=dots,

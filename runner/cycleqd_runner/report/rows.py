@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cycleqd.report import Change, Cost, Interval, Report
-from cycleqd_runner.report.costs import FINALIZE
+from cycleqd_runner.report.costs import BENCHMARKS, FINALIZE
 from cycleqd_runner.report.formats import time_unit
 from cycleqd_runner.report.summary import other_name
 
@@ -17,6 +17,7 @@ WORK = {
     "wait": "waiting for earlier children",
     "write": "writing results",
     FINALIZE: "validation and test",
+    BENCHMARKS: "benchmarks",
 }
 """What people call the kinds of work."""
 
@@ -95,6 +96,7 @@ def cost_rows(cost: Cost) -> tuple[str, tuple[CostRow, ...]]:
     used = {
         "evaluate": (cost.evaluations + cost.reevaluations, cost.prompt_tokens, cost.answer_tokens),
         FINALIZE: (cost.final_evaluations, cost.final_prompt_tokens, cost.final_answer_tokens),
+        BENCHMARKS: (cost.benchmark_evaluations, cost.benchmark_prompt_tokens, cost.benchmark_answer_tokens),
     }
     rows = [
         CostRow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cycleqd.report import OWN_EXPERTS, Change, Difference, Interval, Report
+from cycleqd.report import OWN_EXPERTS, Change, Difference, Interval, Report, Retention
 from cycleqd_runner.report.formats import PERCENT, duration, listed, memory, percent
 
 MANY_TASKS = 6
@@ -66,6 +66,31 @@ def reached(report: Report) -> str:
     shares = listed([f"{percent(kept[task], 0)}{PERCENT} on {task}" for task in told])
     between = "between " if len(told) < len(kept) else ""
     return f"Of what each task's own expert scores, it reaches {between}{shares}."
+
+
+def retained(report: Report) -> str:
+    """Return how much the merged model kept beside the tasks, in a sentence; nothing where that is not known."""
+    kept = report.retention
+    mean = kept.means.get("merged") if kept else None
+    if not kept or not mean:
+        return ""
+    told = [name for name in kept.benchmarks if kept.kept["merged"][name]]
+    where = told[0] if len(told) == 1 else f"{len(told)} benchmarks"
+    return f"Beside the tasks, it keeps {percent(mean.mean, 0)}{PERCENT} of the base model's score on {where}."
+
+
+def left_out(kept: Retention) -> list[str]:
+    """Return a sentence for every cell of the table of benchmarks that has no number, and why."""
+    zero = [
+        f"The base model scores nothing on {name}: there is nothing to be a share of, and the mean leaves it out."
+        for name in kept.zero
+    ]
+    unscored = [
+        f"Not scored: {model} on {name}, {reason.rstrip('.')}."
+        for model, own in kept.unscored.items()
+        for name, reason in own.items()
+    ]
+    return [*zero, *unscored]
 
 
 def origin(report: Report) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 from rich.text import Text
 
 from cycleqd.report import Difference, Interval, Report
-from cycleqd_runner.report.summary import guidance
+from cycleqd_runner.report.summary import guidance, left_out
 
 
 def score_table(report: Report) -> Table:
@@ -25,6 +27,44 @@ def score_table(report: Report) -> Table:
         cells = [interval_text(own[task]) for task in report.tasks] + [interval_text(report.means[name])]
         table.add_row(Text(name), *map(Text, cells), style="bold" if is_merged else "")
     return table
+
+
+def group_tables(report: Report) -> tuple[Table, ...]:
+    """Return a table per task that tells kinds of items apart: the models' test scores by kind, and the kinds' mean."""
+    return tuple(_group_table(task, models) for task, models in report.groups.items())
+
+
+def _group_table(task: str, models: Mapping[str, Mapping[str, Interval]]) -> Table:
+    table = Table(title=Text(f"{task} by kind of item", style="table.title"), title_justify="left")
+    table.add_column("model")
+    for kind in next(iter(models.values())):
+        table.add_column(Text(kind), justify="right")
+    for name, own in models.items():
+        table.add_row(Text(name), *(Text(interval_text(one)) for one in own.values()))
+    return table
+
+
+def retention_parts(report: Report) -> tuple[Table | Text, ...]:
+    """Return the table of benchmarks: shares of the base model's scores, then the scores. And what explains gaps."""
+    kept = report.retention
+    if not kept:
+        return ()
+    title = Text("What else was kept: benchmarks, in % of the base model's score, then in %", style="table.title")
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(("model", "mean", *kept.benchmarks)):
+        table.add_column(Text(name), justify="right" if number else "left")
+    for model, own in kept.kept.items():
+        if model != "base":
+            cells = [_cell(kept.means[model], "–"), *(_cell(own[name], "–") for name in kept.benchmarks)]
+            table.add_row(Text(model), *cells, style="bold" if model == "merged" else "")
+    table.add_section()
+    for model, scores in kept.scores.items():
+        table.add_row(Text(model), "", *(_cell(scores[name], "not scored") for name in kept.benchmarks))
+    return (table, *map(Text, left_out(kept)))
+
+
+def _cell(interval: Interval | None, without: str) -> Text:
+    return Text(without if interval is None else interval_text(interval))
 
 
 def interval_text(interval: Interval) -> str:

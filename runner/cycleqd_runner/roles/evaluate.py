@@ -20,7 +20,9 @@ async def evaluate(session: Session, ids: Sequence[int], sandbox: Sandbox) -> No
     Raises:
         Unscored, NumericallyBroken: some items of an expert could not be scored; without them there are no limits to
             the archives.
+        BadData, BadManifest, UnsupportedHere: a benchmark of the report cannot be opened.
     """
+    _ = session.benchmarks  # what finalize could not ask ends the run before the search is paid for
     for individual in ids:
         if session.store.exists(keys.result(individual)):
             continue

@@ -41,11 +41,16 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     models |= {"average": average(session.n_experts).genome(session.genome_of)}
     models |= {"merged": genomes.of(chosen)}
     tested = {name: await scoring.on("test", name, genome) for name, genome in models.items()}
+    benchmarked = {
+        name: await scoring.on_benchmarks(session.benchmarks, name, genome)
+        for name, genome in models.items()
+        if session.benchmarks and name != "average"
+    }
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
     usage = replace(scoring.usage, training_tokens=sum(genomes.training_tokens.values()))
     affinity = await patiently(measure, session.base, session.models)
-    report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity)
+    report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity, benchmarked)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.materialiser.streamed(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))

@@ -52,5 +52,5 @@ async def reevaluate(session: Session, child: int, population: Population, sandb
             "versions": {**session.versions, "sandbox": sandbox.name},
         }
     )
-    await patiently(write_result, session.store, result, ())
+    await patiently(write_result, session.store, result, assessment.transcripts)
     return time.perf_counter() - start

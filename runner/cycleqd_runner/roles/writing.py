@@ -5,30 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import zstandard
-
 from cycleqd import keys
 from cycleqd.errors import BadData
 from cycleqd.records import Result, Transcript, read_result
 from cycleqd.store import ObjectStore
 from cycleqd_runner.ending import WRITING
+from cycleqd_runner.transcripts import packed
 
 _LOG = logging.getLogger(__name__)
 SCORED = "Scored "
-"""How a line about a result begins in a worker's log."""
+"""How a line about an evaluation begins in a worker's log."""
 
 
 def write_result(store: ObjectStore, result: Result, transcripts: Sequence[Transcript]) -> bool:
-    """Write the successful transcripts and then the result; a worker that has to stop does it after that.
+    """Write the transcripts that are kept and then the result; a worker that has to stop does it after that.
 
     Returns:
         Whether this was the first result of that individual and evaluation; a later one changes nothing.
     """
-    lines = "\n".join(transcript.model_dump_json() for transcript in transcripts)
     key, data = keys.result(result.id, result.evaluation), result.model_dump_json().encode()
     _LOG.info(describe(result))
     with WRITING:
-        store.put_once(keys.transcripts(result.id), zstandard.compress(lines.encode()))
+        store.put_once(keys.transcripts(result.id, result.evaluation), packed(transcripts))
         if store.put_once(key, data):
             return True
         try:
@@ -50,9 +48,3 @@ def describe(result: Result) -> str:
         scores = [f"{own.task} not scored ({own.unscored[0].reason})" for own in result.evaluations if own.unscored]
     again = f", evaluation {result.evaluation}" if result.evaluation else ""
     return f"{SCORED}individual {result.id} ({origin}{again}) in {result.timings.seconds:.0f} s: {', '.join(scores)}"
-
-
-def read_transcripts(store: ObjectStore, individual: int) -> list[Transcript]:
-    """Return the successful transcripts of an individual. Raises :class:`~cycleqd.errors.MissingObject`."""
-    lines = zstandard.decompress(store.get(keys.transcripts(individual))).decode().splitlines()
-    return [Transcript.model_validate_json(line) for line in lines]

@@ -32,8 +32,9 @@ def code_in(text: str) -> str:
 def statement_in(text: str) -> str:
     """Return the first SQL statement of an answer, without what is said after its semicolon."""
     code = code_in(text).strip()
+    legible = code.replace("\0", " ").encode(errors="replace").decode()  # of the same length; SQLite refuses the rest
     for found in re.finditer(";", code):
-        if sqlite3.complete_statement(code[: found.end()]):
+        if sqlite3.complete_statement(legible[: found.end()]):
             return code[: found.start()].strip()
     return code
 

@@ -22,11 +22,13 @@ class Item:
         pool: ``unseen`` items go to the test split only, ``seen`` ones to search and validation only (procedural
             items, whose test split comes from schemas that no expert was trained on); ``any`` may go anywhere.
         payload: what the evaluator needs to ask and to judge; JSON-able.
+        group: the kind of item, whose score the report tells apart; empty: its task has none.
     """
 
     id: str
     pool: Pool
     payload: dict[str, object] = field(hash=False)
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Setting:
         sandbox: where model-written code runs.
         limits: of one execution there.
         repeat: which time the item is asked: 0, 1, ... Whoever draws anything draws by item and repeat.
+        evaluation: one object for all that is asked together: items of one split and task, of one individual.
     """
 
     sandbox: Sandbox
     limits: SandboxLimits
     repeat: int = 0
+    evaluation: object = field(default_factory=object, compare=False)
 
 
 class Evaluator(Protocol):

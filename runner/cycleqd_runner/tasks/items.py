@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,11 @@ class Question(BaseModel):
     """An answer that scores 1."""
     pool: Pool = "any"
     """``unseen`` items go to the test split only, ``seen`` ones to the other two, ``any`` anywhere."""
+
+    @property
+    def group(self) -> str:
+        """The kind of item, whose score the report tells apart; empty: there are no kinds."""
+        return ""
 
 
 class SqlItem(Question):
@@ -62,17 +67,28 @@ class PythonItem(Question):
     """Statements, usually ``assert f(1) == 2``; each must run without an exception."""
     setup: str = ""
     """Code that is run after the answer and before the tests, for example imports that the tests need."""
+    reference: str = Field(default="", exclude_if=lambda code: not code)  # so that items without one stay what they are
+    """Code that is run before the answer and out of its reach; tests know what it defines as ``reference``."""
 
 
-Q = TypeVar("Q", bound=Question)
+class Identified(Protocol):
+    """A line of an items file, whatever else it holds."""
+
+    @property
+    def id(self) -> str:
+        """Unique within the file."""
+        ...
+
+
+L = TypeVar("L", bound=Identified)
 
 
 def as_item(question: Question) -> Item:
     """Return the contract's item for a question."""
-    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"))
+    return Item(id=question.id, pool=question.pool, payload=question.model_dump(mode="json"), group=question.group)
 
 
-def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) -> list[Q]:
+def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], L]) -> list[L]:
     """Read a JSON Lines file.
 
     Args:
@@ -83,7 +99,7 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) 
     Raises:
         BadData: a line is not a JSON object of the right form, an id comes twice, or there are no items.
     """
-    questions: dict[str, Q] = {}
+    questions: dict[str, L] = {}
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -93,14 +109,15 @@ def read_lines(data: bytes, name: str, parse: Callable[[dict[str, object]], Q]) 
             continue
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadData(f"{name}, line {number}: not JSON ({error.msg}); expected one object a line.") from error
+        except ValueError as error:  # of JSON, or a number with too many digits
+            said = getattr(error, "msg", error)
+            raise BadData(f"{name}, line {number}: not JSON ({said}); expected one object a line.") from error
         if not isinstance(value, dict):
             raise BadData(f"{name}, line {number}: expected a JSON object, got {type(value).__name__}.")
         try:
             question = parse(value)
         except ValidationError as error:
-            raise BadData(f"{name}, line {number}: {_first(error)}.") from error
+            raise BadData(f"{name}, line {number}: {first_error(error)}.") from error
         if question.id in questions:
             raise BadData(f"{name}, line {number}: the id {question.id!r} was used before; ids must be unique.")
         questions[question.id] = question
@@ -114,7 +131,8 @@ def items_of(questions: Sequence[Question]) -> tuple[Item, ...]:
     return tuple(as_item(question) for question in questions)
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """Return where a value is wrong, and how, as one line for messages."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"]) or "the item"
     more = error.error_count() - 1

@@ -25,19 +25,17 @@ class MbppLine(BaseModel):
 
     def as_item(self, *, extra_tests: bool) -> PythonItem:
         """Return the item; the model sees the three tests of ``test_list`` and never the extra ones."""
-        shown = "\n".join(self.test_list)
         extra = (*self.challenge_test_list, *self.plus_test_list) if extra_tests else ()
         return PythonItem(
             id=f"mbpp-{self.task_id}",
-            prompt=f"{self.text}\nThe code must pass these tests:\n{shown}",
+            prompt=mbpp_prompt(self.text, "\n".join(self.test_list)),
             gold=self.code.replace("\r\n", "\n") if self.code else None,
             tests=(*self.test_list, *extra),
             setup="\n".join(part for part in (*self.test_imports, self.test_setup_code) if part),
         )
 
 
-def parse_python_line(value: dict[str, object], *, extra_tests: bool) -> PythonItem:
-    """Return the item of one line: MBPP's where it has a ``test_list``, else this product's own format."""
-    if "test_list" in value:
-        return MbppLine.model_validate(value).as_item(extra_tests=extra_tests)
-    return PythonItem.model_validate(value)
+def mbpp_prompt(text: str, tests: str) -> str:
+    """Return a problem in the words in which the paper's authors put those of MBPP+ (SakanaAI/fishfarm)."""
+    text = text.strip().removesuffix(".")
+    return f"{text}. Your code should satisfy the following assertion:\n```python\n{tests.strip()}\n```"

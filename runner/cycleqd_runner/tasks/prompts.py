@@ -24,7 +24,7 @@ class Asking:
 
     Attributes:
         system: the system prompt; empty sends none.
-        sampling: greedy, with the longest answer and the strings that end it.
+        sampling: how the answer is drawn, the longest one, and the strings that end it.
     """
 
     system: str
@@ -40,5 +40,16 @@ def asking(spec: EvaluatorBase, system: str, max_tokens: int, stop: tuple[str, .
     """Return how to ask: the evaluator's defaults unless the manifest says otherwise."""
     return Asking(
         system if spec.system_prompt is None else spec.system_prompt,
-        Sampling(max_tokens=spec.max_tokens or max_tokens, stop=stop),
+        sampling_of(spec, max_tokens, stop),
     )
+
+
+def sampling_of(spec: EvaluatorBase, max_tokens: int, stop: tuple[str, ...] = ()) -> Sampling:
+    """Return how an evaluator's answers are drawn; their seeds come when they are asked for.
+
+    Args:
+        spec: the evaluator's part of the manifest.
+        max_tokens: longest answer, in tokens, unless the manifest says otherwise.
+        stop: strings that end an answer.
+    """
+    return Sampling(spec.max_tokens or max_tokens, spec.temperature, stop, top_p=spec.top_p)

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cycleqd.api.tasks import EvaluatorBase
-from cycleqd.errors import UnsupportedHere, near_misses
+from cycleqd_runner.tasks.agentbench_db import agentbench_db_evaluator
+from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
+from cycleqd_runner.tasks.container import container_evaluator
 from cycleqd_runner.tasks.contract import Evaluator
+from cycleqd_runner.tasks.inspect_tasks import inspect_evaluator
+from cycleqd_runner.tasks.lm_eval import lm_eval_evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 from cycleqd_runner.tasks.shell import shell_evaluator
 from cycleqd_runner.tasks.sql import sql_evaluator
@@ -15,13 +19,31 @@ from cycleqd_runner.tasks.sql import sql_evaluator
 Fetch = Callable[[str], bytes]
 """Returns the content behind a ``data`` URI."""
 
-FACTORIES: dict[str, Callable[[Any, bytes | None], Evaluator]] = {
-    "Sql": sql_evaluator,
-    "Shell": shell_evaluator,
-    "PythonTests": python_tests_evaluator,
+Factory = Callable[[Any, Fetch], Evaluator]
+"""Makes an evaluator of its block, and of what it reads with the other."""
+
+
+def _with_data(make: Callable[[Any, bytes | None], Evaluator]) -> Factory:
+    """Return the factory of an evaluator that reads nothing but its ``data``."""
+
+    def factory(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
+        data = getattr(spec, "data", None)
+        return make(spec, None if data is None else fetch(data))
+
+    return factory
+
+
+FACTORIES: dict[str, Factory] = {
+    "Sql": _with_data(sql_evaluator),
+    "Shell": _with_data(shell_evaluator),
+    "PythonTests": _with_data(python_tests_evaluator),
+    "AgentBenchDB": _with_data(agentbench_db_evaluator),
+    "AgentBenchOS": agentbench_os_evaluator,
+    "Container": _with_data(container_evaluator),
+    "Inspect": inspect_evaluator,
+    "LmEval": lm_eval_evaluator,
 }
-LATER = ("AgentBenchDB", "AgentBenchOS", "LmEval", "Inspect", "Container")
-"""Types that the manifest's schema knows and this version cannot run."""
+"""By the ``type`` of the block: all that the schema knows."""
 
 
 def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
@@ -29,18 +51,11 @@ def make_evaluator(spec: EvaluatorBase, fetch: Fetch) -> Evaluator:
 
     Args:
         spec: the validated block.
-        fetch: reads its ``data``.
+        fetch: reads its ``data`` and other files that it names.
 
     Raises:
-        UnsupportedHere: this version has no evaluator of that type.
+        UnsupportedHere: something that it needs is not installed.
         BadData: the items file is broken or missing.
     """
-    kind = str(getattr(spec, "type", ""))
-    factory = FACTORIES.get(kind)
-    if factory is None:
-        hint = "" if kind in LATER else near_misses(kind, FACTORIES)
-        raise UnsupportedHere(
-            f"This version cannot run evaluators of type {kind}{hint}: use one of {', '.join(sorted(FACTORIES))}."
-        )
-    data = getattr(spec, "data", None)
-    return factory(spec, None if data is None else fetch(data))
+    kind: str = getattr(spec, "type", "")
+    return FACTORIES[kind](spec, fetch)

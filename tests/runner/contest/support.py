@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.records import ItemOutcome, TaskEvaluation
 from cycleqd_runner.contest.trials import Point, Spending, Trial
-from cycleqd_runner.sandbox import Completed, Execution
+from cycleqd_runner.sandbox import Completed, Execution, Machine, MachineSpec
 from tests.runner.models import save_adapter, save_llama
 from tests.runner.runs import write_manifest
 from tests.runner.test_run import tiny_spec
@@ -61,6 +62,12 @@ class QuickSandbox:
         code = "".join(execution.argv or ())
         stdout = b"hello\n" if len(code) % 3 else b""
         return Completed(0, stdout, b"", timed_out=False, limit=None, tree={}, seconds=0.0)
+
+    def machine(self, spec: MachineSpec, limits: SandboxLimits) -> AbstractAsyncContextManager[Machine]:
+        raise AssertionError("no machine should have been needed")
+
+    def require_machines(self) -> None:
+        raise AssertionError("no machine should have been needed")
 
     async def close(self) -> None:
         pass

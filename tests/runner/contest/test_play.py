@@ -20,7 +20,7 @@ from cycleqd_runner.contest.estimates import scores_of
 from cycleqd_runner.contest.play import play
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
-from cycleqd_runner.roles.writing import read_transcripts
+from cycleqd_runner.transcripts import read_transcripts
 from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
 
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,13 @@ TRIALS = [
     trial("paper", 1, sql=[1, 1, 0, 0], shell=[0, 1, 1, 0]),
     trial("sql-expert", 0, sql=[1, 1, 1, 1], shell=[0, 0, 0, 0]),
 ]
+
+
+def test_what_qualifies_the_scores_is_told() -> None:
+    note = "Task db: AgentBenchDB ran on SQLite."
+    told = standings(replace(LINEUP, notes=(note,)), TRIALS)
+    assert told.notes == (note,)
+    assert note in markdown(told)
 
 
 @pytest.fixture

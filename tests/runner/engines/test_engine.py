@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
+from transformers import AutoModelForCausalLM, AutoTokenizer, TemperatureLogitsWarper, TopPLogitsWarper
 
 from cycleqd.api.engine import EngineArgs, EngineSpec
 from cycleqd.errors import BadData, BadModel, PermanentError, TemporaryError
@@ -30,6 +35,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_chat_model(tmp_path_factory.mktemp("models") / "other", seed=1)
+
+
+DRAWS = 2000
+
+
+def probabilities(folder: Path, messages: Sequence[Message], temperature: float, top_p: float) -> dict[str, float]:
+    """Return how probable each text of one token is, by transformers' own model and filters."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    turns = [message._asdict() for message in messages]
+    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    with torch.inference_mode():
+        logits = model(**prompt).logits[:, -1].double()
+    filters = [TemperatureLogitsWarper(temperature), *([TopPLogitsWarper(top_p)] if top_p < 1 else [])]
+    for one in filters:
+        logits = one(prompt["input_ids"], logits)
+    found: Counter[str] = Counter()
+    for token, share in enumerate(logits[0].softmax(-1).tolist()):
+        found[tokenizer.decode([token], skip_special_tokens=True)] += share
+    return {text: share for text, share in found.items() if share}
 
 
 # First those that open and close engines: vLLM wants to be alone in a process.
@@ -131,9 +156,38 @@ def test_drawn_answers_depend_on_the_seed_and_on_nothing_else_in_the_batch(engin
     assert answers(engine, warm[::-1])[::-1] == together
 
 
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (2.0, 1.0), (1.5, 0.7)], ids=str)
+def test_single_tokens_are_drawn_as_the_softmax_says(
+    engine: Engine, folder: Path, temperature: float, top_p: float
+) -> None:
+    draws = [ask("hello", 1, temperature=temperature, top_p=top_p, seed=seed) for seed in range(DRAWS)]
+    found = Counter(answer.text for answer in answers(engine, draws))
+    expected = probabilities(folder, draws[0][0], temperature, top_p)
+    assert set(found) <= set(expected), "nothing outside of the nucleus is drawn"
+    often = [text for text, share in expected.items() if share * DRAWS >= 5]
+    assert len(often) > 3, "else this shows little"
+    rare = DRAWS - sum(found[text] for text in often), DRAWS * (1 - sum(expected[text] for text in often))
+    counts = [(found[text], DRAWS * expected[text]) for text in often] + ([rare] if rare[1] >= 5 else [])
+    observed, wanted = np.array(counts).T
+    assert chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-3
+
+
 def test_a_low_temperature_is_nearly_greedy(engine: Engine) -> None:
     greedy, cold = answers(engine, [ask("hello"), ask("hello", temperature=1e-4, seed=3)])
     assert cold.text == greedy.text
+
+
+def test_a_small_nucleus_is_greedy(engine: Engine) -> None:
+    greedy, narrow = answers(engine, [ask("hello"), ask("hello", temperature=1.0, top_p=1e-6, seed=3)])
+    assert narrow.text == greedy.text
+
+
+def test_greedy_answers_do_not_see_seeds_or_who_draws_beside_them(engine: Engine) -> None:
+    questions = mixed(6)
+    alone = answers(engine, questions)
+    seeded = [(messages, replace(sampling, seed=2**63 - 1 - i)) for i, (messages, sampling) in enumerate(questions)]
+    warm = [ask("hello", 9, temperature=1.0, seed=2**63 - 1 - i) for i in range(6)]
+    assert answers(engine, [*seeded, *warm])[:6] == alone
 
 
 def test_drawing_leaves_the_global_generators_alone(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from cycleqd_runner.chat import Sampling
-from cycleqd_runner.engines.batching import Request, split
+from cycleqd_runner.engines.batching import Asked, Reading, Request, split
 from cycleqd_runner.engines.prefixes import alike, chunks, tree
 from cycleqd_runner.engines.text import GrowingText
 
@@ -51,20 +51,21 @@ def test_alike_groups_all_but_zeros_with_little_padding(sizes: list[int]) -> Non
         assert max(members) <= 1.25 * min(members) + 8
 
 
-requests = st.lists(
-    st.builds(
-        Request,
-        st.lists(st.integers(0, 3), min_size=1, max_size=9).map(tuple),
-        st.builds(Sampling, st.integers(1, 20)),
-    ),
+tokens = st.lists(st.integers(0, 3), min_size=1, max_size=9).map(tuple)
+requests: st.SearchStrategy[list[Asked]] = st.lists(
+    st.builds(Request, tokens, st.builds(Sampling, st.integers(1, 20))) | st.builds(Reading, tokens, tokens),
     min_size=1,
     max_size=20,
 )
 
 
+def written(asked: Asked) -> tuple[int, ...]:
+    return asked.text if isinstance(asked, Reading) else asked.prompt
+
+
 @given(requests, st.integers(1, 120), st.randoms(use_true_random=False))
 def test_batches_are_a_function_of_the_set_of_requests(
-    waiting: list[Request], limit: int, shuffler: random.Random
+    waiting: list[Asked], limit: int, shuffler: random.Random
 ) -> None:
     batches = [[waiting[i] for i in batch] for batch in split(waiting, limit)]
     shuffled = shuffler.sample(waiting, len(waiting))
@@ -72,7 +73,8 @@ def test_batches_are_a_function_of_the_set_of_requests(
     assert sum(map(len, batches)) == len(waiting)
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(r.reserved for r in batch) <= limit
-        assert [r.prompt for r in batch] == sorted(r.prompt for r in batch)
+        assert [written(r) for r in batch] == sorted(written(r) for r in batch)
+        assert len({type(r) for r in batch}) == 1
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from cycleqd.manifest import load_manifest
 from cycleqd_runner.chat import ChatModel
 from tests.runner.engines.support import opened
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ITEMS = 4
 """Of each of the three skills."""

@@ -17,7 +17,7 @@ from cycleqd.api.engine import EngineArgs, EngineSpec
 from cycleqd.errors import BadManifest, BadModel, UnsupportedHere
 from cycleqd.genome import combine
 from cycleqd_runner.basis import Basis
-from cycleqd_runner.chat import Answer, ChatModel
+from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Sampling, TextModel
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.engines.contract import Lent
@@ -68,6 +68,18 @@ def said_by(models: Sequence[ChatModel]) -> list[list[Answer]]:
     return asyncio.run(everything())
 
 
+def read_by(models: Sequence[TextModel]) -> list[list[float]]:
+    """Return how likely all models find what all of them read at once."""
+    pairs = [("The answer is", f" {letter}") for letter in "ABC"]
+
+    async def everything() -> list[list[Likelihood]]:
+        return await asyncio.gather(
+            *(asyncio.gather(*(model.log_likelihood(*pair) for pair in pairs)) for model in models)
+        )
+
+    return [[one.log_probability for one in own] for own in asyncio.run(everything())]
+
+
 def by_transformers(children: Sequence[Individual]) -> list[list[Answer]]:
     """Return what the Transformers engine answers as each of them."""
     with engine_of(children[0].sources.base, "Transformers") as engine:
@@ -97,6 +109,19 @@ def test_individuals_that_are_served_together_answer_as_each_alone(tmp_path: Pat
         assert said_by(engine.serve(children[3:])) == expected[3:]
         with pytest.raises(UnsupportedHere, match="holds 3 individuals at a time, not 4"):
             engine.serve(children)
+
+
+def test_individuals_that_are_served_together_read_as_each_alone(tmp_path: Path) -> None:
+    children = individuals(tmp_path, lora, MIXES[:3])
+    with engine_of(children[0].sources.base, "Transformers") as engine:
+        expected = [read_by(engine.serve([child]))[0] for child in children]
+    with engine_of(children[0].sources.base, rank=children[0].adapter_rank, concurrent_children=3) as engine:
+        together = read_by(engine.serve(children))
+        assert together == [pytest.approx(own, abs=1e-3) for own in expected]
+        assert asyncio.run(engine.complete("Once", Sampling(5))) == asyncio.run(
+            engine.serve(children)[0].complete("Once", Sampling(5))
+        )
+    assert len({own[0] for own in together}) == len(children)
 
 
 def test_only_adapters_can_be_served_together(tmp_path: Path) -> None:

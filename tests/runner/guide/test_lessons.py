@@ -23,17 +23,26 @@ SOLVED = {
     3: [("sql-task", "i1"), ("shell-task", "j1")],
 }
 """Items that individuals solved; 0 and 1 are the experts of the two tasks."""
+WRONG = {0: [("sql-task", "i1")], 1: [("shell-task", "j1")], 2: [("sql-task", "i2")], 3: [("shell-task", "j0")]}
+"""Items that they did not solve, of which there is a conversation all the same."""
 SCORES = np.array([[0.6, 0.2], [0.1, 0.5], [0.4, 0.3], [0.5, 0.4]])
+
+
+def _transcript(individual: int, score: float | None, task: str, item: str) -> Transcript:
+    asked = ({"role": "user", "content": item},)
+    return Transcript(task=task, item=item, messages=asked, answer=f"{individual}", score=score)
 
 
 def test_each_item_is_taught_once_by_who_knows_it_best(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     for individual, items in SOLVED.items():
-        told = [Transcript(task=t, item=i, messages=(), answer=f"{individual}", score=1.0) for t, i in items]
+        told = [_transcript(individual, score, *item) for item in WRONG[individual] for score in (0.0, None)]
+        told += [_transcript(individual, 1.0, *item) for item in items]
         write_result(store, make_result(individual, list(SCORES[individual])), told)
     population = Population(np.arange(4), SCORES, n_experts=2, settings=Grid())
     found = Lessons(store, run_spec(2)).of(population)
     taught = {(lesson.transcript.task, lesson.transcript.item): lesson.teacher for lesson in found}
+    assert {lesson.transcript.score for lesson in found} == {1.0}
     assert taught == {("sql-task", "i0"): 0, ("sql-task", "i1"): 3, ("shell-task", "j0"): 1, ("shell-task", "j1"): 3}
 
 

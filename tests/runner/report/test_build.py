@@ -16,7 +16,7 @@ from cycleqd.report import OWN_EXPERTS, Candidate, Report
 from cycleqd.store import ObjectStore
 from cycleqd_runner.report.build import PROGRESS_POINTS, build_report, progress, view_run
 from cycleqd_runner.report.card import LINEAGE_LINES, lineage
-from cycleqd_runner.report.costs import FinalUsage
+from cycleqd_runner.report.costs import FinalUsage, Usage
 from cycleqd_runner.report.html import render
 from cycleqd_runner.report.publish import publish
 from tests.cli.support import SCORES, TASKS, started
@@ -30,7 +30,10 @@ from tests.runner.report.support import (
     search,
 )
 
-USAGE = FinalUsage(seconds=12.5, gpu_seconds=25.0, prompt_tokens=100, answer_tokens=10, evaluations=7)
+USAGE = FinalUsage(
+    choosing=Usage(seconds=12.5, gpu_seconds=25.0, prompt_tokens=100, answer_tokens=10, evaluations=7),
+    benchmarks=Usage(seconds=3.5, prompt_tokens=40, answer_tokens=4, evaluations=2),
+)
 
 
 def evaluations(scores: tuple[float, ...], items: int = 20) -> tuple[TaskEvaluation, ...]:
@@ -148,6 +151,12 @@ def test_report_has_scores_of_all_models_and_differences(store: ObjectStore) -> 
     assert report.cost.gpu_seconds["finalize"] == 25.0
     assert (report.cost.final_prompt_tokens, report.cost.final_answer_tokens) == (100, 10)
     assert report.cost.final_evaluations == 7
+    assert report.cost.seconds["benchmarks"] == 3.5
+    assert (report.cost.benchmark_prompt_tokens, report.cost.benchmark_answer_tokens) == (40, 4)
+    assert report.cost.benchmark_evaluations == 2
+    searched = report.cost.prompt_tokens + report.cost.answer_tokens
+    assert report.cost.evaluation_tokens == searched + 110, "benchmarks choose nothing, so no method pays for them"
+    assert report.progress[-1].tokens == searched
     assert report.chosen
     assert report.chosen.name == "greedy-1"
 

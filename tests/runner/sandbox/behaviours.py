@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cycleqd_runner.sandbox import Completed, Entry, Execution
 
-MARK = "31415926"
-"""Argument of the ``sleep`` commands that must not survive their execution."""
+MARK = f"314{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]):05}"
+"""Argument of the ``sleep`` commands that must not survive their execution; of this process, as others test beside it."""
 
 
 def bash(script: str, **more: object) -> Execution:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.runner.sandbox.behaviours import Behaviour
+from tests.runner.sandbox.machine_behaviours import MachineBehaviour
 from tests.runner.sandbox.variants import Variant
 
 
@@ -16,4 +17,6 @@ def _is_promised(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return True
     variant, row = item.callspec.params.get("suite"), item.callspec.params.get("behaviour")
-    return not (isinstance(variant, Variant) and isinstance(row, Behaviour)) or variant.can_be_asked(row)
+    return not (isinstance(variant, Variant) and isinstance(row, Behaviour | MachineBehaviour)) or variant.can_be_asked(
+        row
+    )

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from cycleqd.errors import BadData, Unscored, UnsupportedHere
 from cycleqd_runner.sandbox import Execution, HostSandbox, HostSettings, available, open_sandbox
 from cycleqd_runner.sandbox.jail.processes import children
-from tests.runner.sandbox.variants import LIMITS, Loop, Variant, opened, processes, processes_with
+from tests.runner.sandbox.variants import LIMITS, NOBODY, Loop, Variant, local_host, opened, processes, processes_with
 
 _MARK = "27182818"
 KINDS = (Variant("namespaces", "Namespaces"), Variant("landlock", "Landlock"))
@@ -86,12 +87,12 @@ def test_executions_do_not_meet(sandbox: HostSandbox, loop: Loop) -> None:
         "    except OSError: pass\n"
     )
     # The victim's pid as the machine counts it is one of those below the host.
-    folder = sandbox.host_folder
+    folder = local_host(sandbox).folder
 
     async def run() -> tuple[object, bytes]:
         first = asyncio.create_task(sandbox.run(victim, LIMITS))
         await asyncio.sleep(0.3)
-        pids = [pid for pid in processes() if pid > sandbox.host_pid]
+        pids = [pid for pid in processes() if pid > local_host(sandbox).pid]
         second = await sandbox.run(Execution(python=spy.format(pids=pids, folder=folder)), LIMITS)
         return (await first).exit_code, second.stdout
 
@@ -107,7 +108,7 @@ def test_set_order_is_the_same_in_every_host(loop: Loop, sandbox: HostSandbox, t
 
 def test_host_is_restarted_after_its_death(sandbox: HostSandbox, loop: Loop) -> None:
     """A killed host costs nothing but time, also for executions that are under way."""
-    old = sandbox.host_pid
+    old = local_host(sandbox).pid
     waiting = Execution(python="import time; time.sleep(.5); print('done')")
 
     async def run() -> list[bytes]:
@@ -118,7 +119,7 @@ def test_host_is_restarted_after_its_death(sandbox: HostSandbox, loop: Loop) -> 
         return [(await task).stdout for task in tasks]
 
     assert loop.run(run()) == [b"done\n"] * 8
-    assert sandbox.host_pid != old
+    assert local_host(sandbox).pid != old
 
 
 def test_supervisors_death_is_not_an_answer(sandbox: HostSandbox, loop: Loop) -> None:
@@ -128,7 +129,7 @@ def test_supervisors_death_is_not_an_answer(sandbox: HostSandbox, loop: Loop) ->
     async def run() -> bytes:
         task = asyncio.create_task(sandbox.run(code, LIMITS))
         await asyncio.sleep(0.4)
-        for child in children(sandbox.host_pid):
+        for child in children(local_host(sandbox).pid):
             os.kill(child, signal.SIGKILL)
         return (await task).stdout
 
@@ -153,7 +154,7 @@ def test_cancelled_execution_is_killed(sandbox: HostSandbox, loop: Loop) -> None
 def test_a_sandbox_that_fails_gives_no_score(loop: Loop, tmp_path: Path) -> None:
     """When the host's folder is gone no execution can be set up: Unscored, never a wrong answer."""
     with opened(Variant("", "Unsafe"), loop, tmp_path) as sandbox:
-        sandbox.host_folder.rmdir()
+        local_host(sandbox).folder.rmdir()
         with pytest.raises(Unscored, match="failed 3 times"):
             loop.run(sandbox.run(Execution(python="print(1)"), LIMITS))
 
@@ -235,8 +236,25 @@ def test_refusal_where_nothing_can_be_had(kind: str, words: list[str]) -> None:
 def test_available_names_every_provider() -> None:
     """The words for ``cycleqd validate``: available, or what is missing."""
     found = available()
-    assert list(found) == ["Namespaces", "Landlock", "Unsafe"]
+    assert list(found) == ["Sidecar", "Namespaces", "Landlock", "Unsafe"]
     assert found["Unsafe"] == "available"
+
+
+def test_unsafe_root_has_no_machines(loop: Loop, tmp_path: Path) -> None:
+    """What code removes as root of a machine would be the worker's own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    with opened(Variant("", "Unsafe"), loop, tmp_path) as sandbox, pytest.raises(UnsupportedHere, match="root"):
+        sandbox.require_machines()
+
+
+def test_machines_need_signals_that_stay_inside(loop: Loop) -> None:
+    """Before Linux 6.12 and without root there are executions, but no machines."""
+    variant = Variant("", "Landlock", NOBODY if os.geteuid() == 0 else None, newest_landlock=5)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o711)
+        with opened(variant, loop, Path(name)) as sandbox, pytest.raises(UnsupportedHere, match=r"Linux 6\.12"):
+            sandbox.require_machines()
 
 
 def test_auto_is_never_unsafe(loop: Loop) -> None:

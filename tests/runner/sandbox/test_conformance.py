@@ -15,7 +15,17 @@ from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.sandbox import Completed, Execution, HostSandbox
 from tests.runner.sandbox.attacks import ATTACKS, Attack
 from tests.runner.sandbox.behaviours import BEHAVIOURS, MARK, Behaviour
-from tests.runner.sandbox.variants import LIMITS, VARIANTS, Loop, Variant, attackable_worker, opened, processes_with
+from tests.runner.sandbox.variants import (
+    LIMITS,
+    VARIANTS,
+    Loop,
+    Variant,
+    attackable_worker,
+    opened,
+    processes_with,
+)
+
+pytestmark = pytest.mark.long
 
 
 @dataclass
@@ -58,7 +68,7 @@ def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
             folder.chmod(0o711)
             try:
                 with opened(variant, loop, folder, concurrency=12) as sandbox:
-                    worker.facts["host"] = sandbox.host_pid
+                    worker.facts["host"] = sandbox.host.pid
                     results = loop.run(_run_all(sandbox, variant, worker.facts))
                     marked = processes_with(MARK)
             except UnsupportedHere as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from cycleqd_runner.sandbox.jail import seccomp
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL = "allow", "kill"
-EPERM, ENOSYS = errno.EPERM, errno.ENOSYS
+EPERM, ENOSYS, NO_FAMILY = errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT
 
 
 def decide(program: bytes, arch: int, number: int, arguments: tuple[int, ...] = ()) -> str | int:
@@ -37,8 +38,8 @@ CALLS = [
     ("execve", (59, 221), (), ALLOW),
     ("kill", (62, 129), (), ALLOW),
     ("fchmodat", (268, 53), (), ALLOW),
-    ("socket-inet", (41, 198), (2, 1), EPERM),
-    ("socket-unix", (41, 198), (1, 1), EPERM),
+    ("socket-inet", (41, 198), (2, 1), NO_FAMILY),
+    ("socket-unix", (41, 198), (1, 1), NO_FAMILY),
     ("socketpair-unix", (53, 199), (1, 1), ALLOW),
     ("socketpair-tipc", (53, 199), (30, 1), EPERM),
     ("fork", (56, 220), (17,), ALLOW),
@@ -103,3 +104,24 @@ def test_unknown_machine_is_refused() -> None:
     """Without numbers there is no filter, and without a filter no sandbox."""
     with pytest.raises(OSError, match="riscv64"):
         seccomp.program("riscv64")
+
+
+@pytest.mark.parametrize("column", [0, 1], ids=["x86_64", "aarch64"])
+@pytest.mark.parametrize("program", [seccomp.for_proot, lambda name: seccomp.program(name, machine_root=True)])
+def test_proot_sees_no_call_that_it_does_not_know(program: Callable[[str], bytes], column: int) -> None:
+    """Calls with paths that PRoot would not translate seem missing; a change of owner seems to succeed."""
+    machine = ("x86_64", "aarch64")[column]
+    for numbers in seccomp._UNKNOWN_TO_PROOT.values():
+        assert decide(program(machine), _ARCH[machine], numbers[column]) == ENOSYS
+    for owners in seccomp._CHANGING_OWNERS.values():
+        number = owners[column]
+        assert number is None or decide(program(machine), _ARCH[machine], number) == 0
+
+
+def test_machines_may_trace_and_else_nothing_more() -> None:
+    """What PRoot needs is all that a machine may do beyond other code."""
+    program = seccomp.program("x86_64", machine_root=True)
+    for name, (number, _) in seccomp._DENIED.items():
+        allowed = name in ("ptrace", "process_vm_readv", "process_vm_writev")
+        assert number is None or decide(program, _ARCH["x86_64"], number) == (ALLOW if allowed else EPERM)
+    assert decide(program, _ARCH["x86_64"], 41, (16, 3)) == NO_FAMILY

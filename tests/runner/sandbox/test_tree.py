@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from cycleqd_runner.sandbox.jail import tree
 
@@ -35,9 +39,45 @@ def test_measure_counts_blocks_and_entries(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").write_bytes(bytes(100_000))
     (tmp_path / "link").symlink_to("/usr")
-    size, entries = tree.measure(str(tmp_path))
+    size, entries = tree.Meter(str(tmp_path)).measure()
     assert 100_000 <= size < 130_000
     assert entries == 3
+
+
+def test_measure_lists_only_folders_in_which_something_came_or_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that code can do to a folder's times hides a file, nor does a file's growth need a listing."""
+    folder = tmp_path / "links"
+    folder.mkdir()
+    for number in range(50):
+        (folder / str(number)).symlink_to("/usr")
+    file = tmp_path / "file"
+    file.touch()
+    times = folder.stat()
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def listing(path: str) -> Any:
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    meter = tree.Meter(str(tmp_path))
+    time.sleep(0.15)  # until the clock of the folders' times has moved on
+    empty, entries = meter.measure()
+    assert (entries, sorted(listed)) == (52, [str(tmp_path), str(folder)])
+    listed.clear()
+    file.write_bytes(bytes(100_000))
+    size, entries = meter.measure()
+    assert (entries, listed) == (52, [])
+    assert size >= empty + 100_000
+    (folder / "hidden").write_bytes(bytes(50_000))
+    os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
+    more, entries = meter.measure()
+    assert (entries, listed) == (53, [str(folder)])
+    assert more >= size + 50_000
+    assert meter.measure(most=52)[1] > 52
 
 
 def test_remove_takes_what_was_made_hard_to_remove(tmp_path: Path) -> None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from cycleqd.api.tasks import SandboxLimits
-from cycleqd_runner.sandbox import HostSandbox, HostSettings, Kind, open_sandbox
+from cycleqd_runner.sandbox import HostSandbox, HostSettings, Kind, jail, open_sandbox
+from cycleqd_runner.sandbox.hosts import LocalHost
+from cycleqd_runner.sandbox.jail.processes import descendants
 from tests.runner.sandbox.behaviours import Behaviour
+from tests.runner.sandbox.machine_behaviours import MachineBehaviour
 
 _Result = TypeVar("_Result")
 NOBODY = 65534
+_OTHER = 65533
+"""User of the sidecar."""
 
 LIMITS = SandboxLimits(timeout_seconds=30, memory_mebibytes=256, processes=24, output_kibibytes=64, files_mebibytes=4)
 
@@ -42,9 +50,14 @@ class Variant:
         """Whether code may send signals to its own processes."""
         return self.newest_landlock >= 6
 
-    def can_be_asked(self, behaviour: Behaviour) -> bool:
+    def can_be_asked(self, behaviour: Behaviour | MachineBehaviour) -> bool:
         """Whether the row is about something that this provider promises."""
         return (self.signals or not behaviour.needs_signals) and (self.confined or not behaviour.needs_confinement)
+
+    @property
+    def own_pids(self) -> bool:
+        """Whether code sees no processes but its own, also in machines."""
+        return self.kind == "Namespaces"
 
 
 VARIANTS = (
@@ -53,6 +66,7 @@ VARIANTS = (
     Variant("landlock", "Landlock"),
     Variant("landlock-unprivileged", "Landlock", NOBODY),
     Variant("landlock-of-linux-5.13-unprivileged", "Landlock", NOBODY, newest_landlock=1),
+    Variant("sidecar", "Sidecar"),
     Variant("unsafe", "Unsafe"),
 )
 
@@ -126,12 +140,75 @@ def opened(variant: Variant, loop: Loop, folder: Path, concurrency: int | None =
     settings = HostSettings(
         folder=folder, user=variant.user, newest_landlock=variant.newest_landlock, concurrency=concurrency
     )
-    manager = open_sandbox(variant.kind, settings)
-    sandbox = loop.run(manager.__aenter__())
+    with contextlib.ExitStack() as stack:
+        if variant.kind == "Sidecar":
+            settings = replace(settings, socket=stack.enter_context(sidecar(folder)).socket)
+        manager = open_sandbox(variant.kind, settings)
+        sandbox = loop.run(manager.__aenter__())
+        try:
+            yield sandbox
+        finally:
+            loop.run(manager.__aexit__(None, None, None))
+
+
+@dataclass
+class Sidecar:
+    """A server of the sandbox, as in a container of its own: another user, no capabilities, no environment."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / "socket" / "socket"
+
+    def start(self) -> None:
+        """Start it. Its client waits until it answers."""
+        package = self.folder / "package" / "jail"
+        command = ["/usr/bin/python3", "-B", "-m", "jail.serve", "--kind", "Landlock", "--socket", str(self.socket)]
+        command += ["--folder", str(self.folder / "fresh")]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={_OTHER}", f"--regid={_OTHER}", "--clear-groups", "--no-new-privs",
+                       "--bounding-set=-all", "--inh-caps=-all", *command]  # fmt: skip
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(package.parent), "TMPDIR": str(self.folder / "fresh")}
+        self.process = subprocess.Popen(command, env=environment, cwd="/")
+
+    def kill(self) -> None:
+        """Kill all of it, as the end of its container does."""
+        assert self.process is not None
+        for pid in (*descendants(self.process.pid), self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def sidecar(folder: Path) -> Iterator[Sidecar]:
+    """Start a server below ``folder``; at its end it must have left no file."""
+    top = folder / "sidecar"
+    for path in (top, top / "socket", top / "fresh"):
+        path.mkdir()
+        path.chmod(0o711)
+        if os.geteuid() == 0 and path != top:
+            os.chown(path, _OTHER, _OTHER)
+    shutil.copytree(Path(jail.__file__).parent, top / "package" / "jail")
+    server = Sidecar(top)
+    server.start()
     try:
-        yield sandbox
+        yield server
     finally:
-        loop.run(manager.__aexit__(None, None, None))
+        assert server.process is not None
+        server.process.terminate()
+        server.process.wait()
+        assert list((top / "fresh").iterdir()) == []
+        shutil.rmtree(top)
+
+
+def local_host(sandbox: HostSandbox) -> LocalHost:
+    """Return the host of a sandbox that has one of its own."""
+    assert isinstance(sandbox.host, LocalHost)
+    return sandbox.host
 
 
 def processes() -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer, Message, Sampling
-from cycleqd_runner.sandbox import Completed, Execution, Sandbox, open_sandbox
+from cycleqd_runner.sandbox import Completed, Execution, Machine, MachineSpec, Sandbox, open_sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting, Verdict
 
 T = TypeVar("T")
@@ -40,6 +41,12 @@ class NoSandbox:
 
     async def run(self, execution: Execution, limits: SandboxLimits) -> Completed:
         raise AssertionError("nothing should have been run")
+
+    def machine(self, spec: MachineSpec, limits: SandboxLimits) -> AbstractAsyncContextManager[Machine]:
+        raise AssertionError("no machine should have been needed")
+
+    def require_machines(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

@@ -35,6 +35,8 @@ STATEMENTS = [
     pytest.param("SELECT ';' FROM t; more", "SELECT ';' FROM t", id="semicolon-in-text"),
     pytest.param("```sql\nSELECT 1;\n```", "SELECT 1", id="fence"),
     pytest.param(";", "", id="nothing-before-it"),
+    pytest.param("SELECT '\0'; more", "SELECT '\0'", id="NUL"),
+    pytest.param("SELECT '\ud800'; more", "SELECT '\ud800'", id="half-a-character"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What every executable evaluator does alike: gold scores 1, other answers 0, and the items are asked as documented."""
+"""What the executable evaluators do alike: how they ask, and that generated items tell right from nearly right."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cycleqd.api.tasks import EvaluatorBase, PythonTestsEvaluator, SandboxLimits, ShellEvaluator, SqlEvaluator
-from cycleqd.errors import Unscored
-from cycleqd_runner.sandbox import Completed, Execution
+from cycleqd.api.tasks import EvaluatorBase, PythonTestsEvaluator, ShellEvaluator, SqlEvaluator
 from cycleqd_runner.tasks.contract import Evaluator, Setting
 from cycleqd_runner.tasks.registry import make_evaluator
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all
@@ -39,17 +37,6 @@ def test_gold_answers_score_one(spec: EvaluatorBase) -> None:
     wrong = [(item.id, v.reason) for item, v in zip(items, verdicts, strict=True) if v.score != 1.0]
     assert not wrong
     assert {v.reason for v in verdicts} == {None}
-
-
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("answer", ["", " \n", "```\n```", "I cannot help with that.", "\x00", "\ud800", ")" * 5000])
-def test_empty_and_garbage_answers_score_zero_with_a_reason(spec: EvaluatorBase, answer: str) -> None:
-    evaluator = built(spec)
-    items = evaluator.items()[:3]
-    for verdict in judge_all(evaluator, items, lambda _: answer):
-        assert verdict.score == 0.0
-        assert verdict.reason
-        assert "\n" not in verdict.reason
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -101,23 +88,3 @@ def test_the_manifest_overrides_prompt_and_length(spec: EvaluatorBase) -> None:
         assert [message.role for message in messages] == roles
         assert messages[0].content == (prompt or messages[-1].content)
         assert sampling.max_tokens == 9
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_broken_logits_are_no_score(spec: EvaluatorBase) -> None:
-    evaluator = built(spec)
-    verdict = asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x", "broken"), Setting(NoSandbox(), LIMITS)))
-    assert verdict.score is None
-    assert verdict.reason == "numerically broken"
-
-
-class Down(NoSandbox):
-    async def run(self, execution: Execution, limits: SandboxLimits) -> Completed:
-        raise Unscored("the sandbox is down")
-
-
-@pytest.mark.parametrize("spec", SPECS)
-def test_a_sandbox_that_is_down_is_not_a_wrong_answer(spec: EvaluatorBase) -> None:
-    evaluator = built(spec)
-    with pytest.raises(Unscored, match="the sandbox is down"):
-        asyncio.run(evaluator.judge(evaluator.items()[0], Scripted("x"), Setting(Down(), LIMITS)))

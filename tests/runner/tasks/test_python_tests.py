@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from cycleqd.api.tasks import PythonTestsEvaluator
+from cycleqd.errors import BadData
 from cycleqd_runner.tasks.contract import Evaluator
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
-from tests.runner.tasks.support import judge_all, judge_answers
-
-
-def built(item: dict[str, object], *, extra_tests: bool = True) -> Evaluator:
-    spec = PythonTestsEvaluator(type="PythonTests", data="items.jsonl", extra_tests=extra_tests)
-    return python_tests_evaluator(spec, json.dumps(item).encode())
+from tests.runner.tasks.support import judge_answers
 
 
 def one(**fields: object) -> Evaluator:
-    return built({"id": "one", "prompt": "f", "tests": ["assert f(1) == 2", "assert f(2) == 3"], **fields})
+    item = {"id": "one", "prompt": "f", "tests": ["assert f(1) == 2", "assert f(2) == 3"], **fields}
+    spec = PythonTestsEvaluator(type="PythonTests", data="items.jsonl")
+    return python_tests_evaluator(spec, json.dumps(item).encode())
 
 
 GOOD = "def f(x):\n    return x + 1"
@@ -83,52 +79,23 @@ def test_setup_code_may_use_what_the_answer_defines() -> None:
     assert judge_answers(evaluator, {"good": GOOD})["good"].score == 1
 
 
-MBPP: dict[str, object] = {
-    "text": "Write f.",
-    "code": "def f(x):\r\n    return x + 1",
-    "task_id": 7,
-    "test_setup_code": "",
-    "test_list": ["assert f(1) == 2"],
-    "challenge_test_list": ["assert f(10) == 11"],
-}
-
-
-def test_mbpp_items_show_their_tests_and_hide_the_extra_ones() -> None:
-    (item,) = built(MBPP).items()
-    assert item.id == "mbpp-7"
-    assert item.pool == "any"
-    assert item.payload["prompt"] == "Write f.\nThe code must pass these tests:\nassert f(1) == 2"
-    assert item.payload["gold"] == GOOD
-
-
-def test_extra_tests_are_run_unless_switched_off() -> None:
-    answer = {"narrow": "def f(x):\n    return 2"}
-    assert judge_answers(built(MBPP), answer)["narrow"].score == 0
-    assert judge_answers(built(MBPP, extra_tests=False), answer)["narrow"].score == 1
-    plus: dict[str, object] = {**MBPP, "challenge_test_list": [], "plus_test_list": ["assert f(3) == 4"]}
-    assert judge_answers(built(plus), answer)["narrow"].score == 0
-
-
-def test_the_sanitized_form_of_mbpp_is_read_too() -> None:
-    line: dict[str, object] = {
-        "prompt": "Write f.",
-        "task_id": "8",
-        "test_imports": ["import math"],
-        "test_list": ["assert f(1) == math.e"],
+def test_tests_may_ask_a_reference_that_the_answer_cannot_reach() -> None:
+    evaluator = one(
+        reference="import random\n\ndef f(x):\n    return x + 1",
+        tests=["assert all(f(x) == reference.f(x) for x in range(100))"],
+    )
+    answers = {
+        "right": GOOD,
+        "wrong": "def f(x):\n    return x + (x < 99)",
+        "asks it": "def f(x):\n    return reference.f(x)",
+        "asks it at once": "f = reference.f",
+        "replaces it": "class reference:\n    f = staticmethod(lambda x: 0)\ndef f(x):\n    return 0",
     }
-    (item,) = built(line).items()
-    assert (item.id, item.payload["setup"]) == ("mbpp-8", "import math")
+    scores = {name: verdict.score for name, verdict in judge_answers(evaluator, answers).items()}
+    # What tests may see, the answer's functions see too; only before the tests it is not there.
+    assert scores == {"right": 1, "wrong": 0, "asks it": 1, "asks it at once": 0, "replaces it": 0}
 
 
-@pytest.mark.skipif(
-    "CYCLEQD_DATA" not in os.environ, reason="CYCLEQD_DATA (folder with mbpp/mbpp-train.jsonl) is unset"
-)
-def test_mbpp_itself_is_read_and_its_own_code_passes() -> None:
-    path = Path(os.environ["CYCLEQD_DATA"], "mbpp", "mbpp-train.jsonl")
-    spec = PythonTestsEvaluator(type="PythonTests", data=str(path))
-    evaluator = python_tests_evaluator(spec, path.read_bytes())
-    assert len(evaluator.items()) == 384
-    items = evaluator.items()[::6]
-    verdicts = judge_all(evaluator, items, lambda item: str(item.payload["gold"]))
-    wrong = {item.id: v.reason for item, v in zip(items, verdicts, strict=True) if v.score != 1}
-    assert not wrong
+def test_a_reference_that_fails_is_not_the_models_fault() -> None:
+    with pytest.raises(BadData, match=r"^PythonTests item one: its own reference fails \(SystemExit: 3\): correct it"):
+        judge_answers(one(reference="raise SystemExit(3)"), {"any": GOOD})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from cycleqd.api.run import Transcripts
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import BadData, Unscored
 from cycleqd.records import TaskEvaluation, Transcript
@@ -24,7 +25,7 @@ class Toy:
         self.tries: list[str] = []
 
     def items(self) -> Sequence[Item]:
-        return [Item(name, "any", {"prompt": name}) for name in self.scores]
+        return [Item(name, "any", {"prompt": name}, f"kind of {name}") for name in self.scores]
 
     async def judge(self, item: Item, model: ChatModel, setting: Setting) -> Verdict:
         self.tries.append(item.id)
@@ -47,7 +48,9 @@ class Careless(Toy):
         return await super().judge(item, model, setting)
 
 
-def run(toy: Toy, repeats: int = 1, model: Scripted | None = None) -> tuple[TaskEvaluation, list[Transcript]]:
+def run(
+    toy: Toy, repeats: int = 1, model: Scripted | None = None, keep: Transcripts = "Successes"
+) -> tuple[TaskEvaluation, list[Transcript]]:
     return asyncio.run(
         evaluate(
             toy,
@@ -58,6 +61,7 @@ def run(toy: Toy, repeats: int = 1, model: Scripted | None = None) -> tuple[Task
             repeats=repeats,
             split="search",
             task_name="toy",
+            keep=keep,
             first_wait_seconds=0.001,
         )
     )
@@ -85,6 +89,31 @@ def test_repeats_are_averaged_and_give_one_transcript() -> None:
     assert [o.score for o in evaluation.outcomes] == [0.5, 0.0]
     assert [o.prompt_tokens for o in evaluation.outcomes] == [40, 40]
     assert [t.item for t in transcripts] == ["a"]
+
+
+def test_all_conversations_are_kept_where_that_is_asked_for() -> None:
+    _, transcripts = run(Toy({"a": [0.0, 1.0, 1.0], "b": [None, 0.5, 0.0]}), repeats=3, keep="All")
+    assert [(t.item, t.repeat, t.score, t.reason) for t in transcripts] == [
+        ("a", 0, 0.0, "why"),
+        ("a", 1, 1.0, None),
+        ("a", 2, 1.0, None),
+        ("b", 0, None, "why"),
+        ("b", 1, 0.5, "why"),
+        ("b", 2, 0.0, "why"),
+    ]
+    assert {(t.task, t.group, t.prompt_tokens, t.answer_tokens) for t in transcripts if t.item == "b"} == {
+        ("toy", "kind of b", 10, 2)
+    }
+    assert all(t.seconds > 0 for t in transcripts)
+
+
+def test_what_could_not_be_judged_is_kept_as_far_as_it_came() -> None:
+    toy = Careless({"a": [1.0], "b": [1.0]}, {"b": TRIES})
+    _, transcripts = run(toy, model=Scripted("hm"), keep="All")
+    assert [(t.item, t.score, t.answer) for t in transcripts] == [("a", 1.0, "said a"), ("b", None, "hm")]
+    assert transcripts[1].messages == ({"role": "user", "content": "b"},)
+    assert transcripts[1].reason == "not scored after 3 tries: the sandbox is down"
+    assert (transcripts[1].prompt_tokens, transcripts[1].answer_tokens) == (7, 3)
 
 
 @pytest.mark.parametrize("failures", [1, TRIES - 1])

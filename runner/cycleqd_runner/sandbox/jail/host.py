@@ -1,7 +1,8 @@
 """The host process: imports what items need, then forks a supervisor for each request. It runs no code itself.
 
-It is started with an empty environment and one descriptor, the control socket. Each message there carries a socket
-on which one request comes and its answer goes; the end of the control socket is the end of the host.
+It is started with an empty environment and one descriptor, the control socket, whose end is the end of the host. A
+request comes on a socket of its own: one that a message on the control socket carries, or, where the host was also
+given a socket to listen on, one that a worker has connected.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import itertools
 import json
 import os
 import select
@@ -22,6 +24,7 @@ from typing import NoReturn
 from . import linux, processes, wire
 from .keep_by_landlock import Landlock
 from .keep_by_namespaces import Namespaces
+from .machine_tree import read_template
 from .providers import SLOTS, MissingError, Setup, Unsafe
 from .supervisor import supervise
 
@@ -42,14 +45,21 @@ def main() -> None:
     """Run the host. ``sys.argv``: the control socket's descriptor and a JSON object with the settings."""
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
-    linux.close_from(3, control.fileno() - 1)
-    linux.close_from(control.fileno() + 1)
+    listener = None if settings["listener"] is None else socket.socket(fileno=settings["listener"])
+    kept = sorted({2, control.fileno(), control.fileno() if listener is None else listener.fileno()})
+    for first, second in itertools.pairwise([*kept, 1 << 30]):
+        linux.close_from(first + 1, second - 1)
     provider = _PROVIDERS[settings["kind"]](Setup(settings["root"], settings["user"], settings["newest_landlock"]))
     for name in _PREIMPORTED:
         importlib.import_module(name)
     site.setquit()  # exit() and help(), which -S left out with the folders that items must not import from
     site.sethelper()
     linux.become_subreaper()
+    linux.rename("sandbox", settings["root"])  # code that kills all that is called python does not mean us
+    try:
+        provider.template = read_template()
+    except MissingError as missing:
+        provider.no_machines = str(missing)
     try:
         provider.prepare()
     except MissingError as missing:
@@ -57,16 +67,18 @@ def main() -> None:
         return
     gc.collect()
     gc.freeze()
-    control.send(wire.pack({}))
-    _Host(provider, control).serve()
+    control.send(wire.pack({"no_machines": provider.no_machines}))
+    _Host(provider, control, listener).serve()
 
 
 class _Host:
     """Slots and their supervisors."""
 
-    def __init__(self, provider: Unsafe, control: socket.socket) -> None:
+    def __init__(self, provider: Unsafe, control: socket.socket, listener: socket.socket | None) -> None:
         self.provider = provider
         self.control = control
+        self.listener = listener
+        self.doors = [door.fileno() for door in (control, listener) if door is not None]
         self.free = list(range(SLOTS))
         self.busy: dict[int, tuple[int, int]] = {}
         """By pidfd: supervisor's pid and slot."""
@@ -74,24 +86,29 @@ class _Host:
     def serve(self) -> None:
         """Fork a supervisor per request until the worker closes the control socket."""
         poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        listening = True
+        for door in self.doors:
+            poll.register(door, select.POLLIN)
+        open_ = True
         while True:
             for descriptor, _ in poll.poll():
                 if descriptor in self.busy:
                     poll.unregister(descriptor)
                     self._ended(descriptor, poll)
-                elif not self._request(poll):
+                elif self.free and not self._request(descriptor, poll):
                     return
-            if listening != bool(self.free):
-                listening = bool(self.free)
-                (poll.register if listening else poll.unregister)(self.control, *([select.POLLIN] if listening else []))
+            if open_ != bool(self.free):
+                open_ = bool(self.free)
+                for door in self.doors:
+                    (poll.register if open_ else poll.unregister)(door, *([select.POLLIN] if open_ else []))
 
-    def _request(self, poll: select.poll) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self.control, 16, 1)
-        if not message:
-            return False
-        client = socket.socket(fileno=descriptors[0])
+    def _request(self, door: int, poll: select.poll) -> bool:
+        if self.listener is not None and door == self.listener.fileno():
+            client, _ = self.listener.accept()
+        else:
+            message, descriptors, _, _ = socket.recv_fds(self.control, 16, 1)
+            if not message:
+                return False
+            client = socket.socket(fileno=descriptors[0])
         slot = self.free.pop(0)
         try:
             pid = os.fork()
@@ -124,6 +141,8 @@ class _Host:
     def _forget(self) -> None:
         """Close, in a child, what belongs to the host."""
         self.control.close()
+        if self.listener is not None:
+            self.listener.close()
         for descriptor in self.busy:
             os.close(descriptor)
 

@@ -18,8 +18,9 @@ class Landlock(Unsafe):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._abi = 0
-        self._filter = b""
+        self._filter = self._filter_of_machines = b""
         self._rules: list[tuple[int, int]] = []
+        self._rules_of_machines: list[tuple[int, int]] = []
 
     def prepare(self) -> None:
         """See :meth:`Unsafe.prepare`."""
@@ -34,16 +35,23 @@ class Landlock(Unsafe):
         if alone and not _open_to_all(self.setup.library):
             self.copy_library()
         try:
-            self._filter = seccomp.program(
-                signals=alone or self._abi >= landlock.SIGNALS_SINCE,
-                truncate=alone or self._abi >= landlock.TRUNCATE_SINCE,
-            )
+            signals = alone or self._abi >= landlock.SIGNALS_SINCE
+            truncate = alone or self._abi >= landlock.TRUNCATE_SINCE
+            self._filter = seccomp.program(signals=signals, truncate=truncate)
+            if not signals:
+                self.template = None
+                self.no_machines = (
+                    "machines need Linux 6.12, whose Landlock keeps signals inside, or a worker that is root"
+                )
+            self._filter_of_machines = seccomp.program(signals=signals, truncate=truncate, machine_root=True)
         except OSError as error:
             raise MissingError(str(error)) from error
         self._rules = [(os.open(path, os.O_PATH), landlock.READ) for path in self.readable()]
         for device in DEVICES:
             if os.path.exists(device):
                 self._rules.append((os.open(device, os.O_PATH), landlock.READ_FILE | landlock.WRITE_FILE))
+        # Names and command lines of the container's processes; their memory, environment and files stay closed to code.
+        self._rules_of_machines = [(os.open("/proc", os.O_PATH), landlock.READ)]
         self._try()
 
     def _try(self) -> None:
@@ -58,16 +66,17 @@ class Landlock(Unsafe):
         if os.waitpid(child, 0)[1] != 0:
             raise MissingError("the kernel refuses Landlock or seccomp filters to this process")
 
-    def confine(self, slot: int, directory: str) -> None:
+    def confine(self, slot: int, directory: str, *, machine: bool = False) -> None:
         """See :meth:`Unsafe.confine`."""
         linux.no_new_privileges()
         descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        landlock.restrict(self._abi, [*self._rules, (descriptor, landlock.all_access(self._abi))])
+        rules = [*self._rules, *(self._rules_of_machines if machine else ())]
+        landlock.restrict(self._abi, [*rules, (descriptor, landlock.all_access(self._abi))])
         owner = self.owner(slot)
         if owner is not None:
             linux.drop_user(owner)
         linux.drop_capabilities()
-        seccomp.install(self._filter)
+        seccomp.install(self._filter_of_machines if machine else self._filter)
 
 
 def _open_to_all(path: str) -> bool:

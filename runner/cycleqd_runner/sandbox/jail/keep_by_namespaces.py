@@ -13,7 +13,8 @@ from . import linux, seccomp, tree
 from .providers import DEVICES, MissingError, Setup, Unsafe
 
 _MEBIBYTE = 1 << 20
-_USER_INSIDE = 1000
+_USER_INSIDE = 65530
+"""Beyond those that useradd gives, so that no user of a machine seems to run its processes."""
 _COUNTS_PER_NAMESPACE = (5, 14)
 """First Linux that counts processes for RLIMIT_NPROC per user namespace."""
 INSIDE = "/work"
@@ -30,7 +31,7 @@ class Namespaces(Unsafe):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self._nested = False
-        self._filter = b""
+        self._filter = self._filter_of_machines = b""
 
     @property
     def processes_capped(self) -> bool:
@@ -48,6 +49,7 @@ class Namespaces(Unsafe):
         self.claim_users()
         try:
             self._filter = seccomp.program()
+            self._filter_of_machines = seccomp.program(machine_root=True)
             spaces = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
             self._leave_the_worlds(spaces)
             self._build_root()
@@ -120,7 +122,7 @@ class Namespaces(Unsafe):
         child = os.fork()
         if child == 0:
             try:
-                self.enter(0, 1)
+                self.enter(0, 1, tree.MAX_ENTRIES)
                 inner = os.fork()
                 if inner == 0:
                     self.inside()
@@ -133,13 +135,13 @@ class Namespaces(Unsafe):
         if code:
             raise OSError(code, os.strerror(code))
 
-    def enter(self, slot: int, files_mebibytes: int) -> str:  # noqa: ARG002 - each namespace has its own
+    def enter(self, slot: int, files_mebibytes: int, entries: int) -> str:  # noqa: ARG002 - each namespace has its own
         """See :meth:`Unsafe.enter`. The directory is a file system of its own, in memory, limited in size."""
         if self._nested:
             self._new_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
         else:
             linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
-        size = f"size={files_mebibytes * _MEBIBYTE},nr_inodes={tree.MAX_ENTRIES},mode=700"
+        size = f"size={files_mebibytes * _MEBIBYTE},nr_inodes={entries},mode=700"
         linux.mount("tmpfs", INSIDE, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
         return INSIDE
 
@@ -153,11 +155,11 @@ class Namespaces(Unsafe):
         except OSError:  # where parts of /proc are masked, as in containers: then none at all
             linux.mount("tmpfs", "/proc", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=0,mode=555")
 
-    def confine(self, slot: int, directory: str) -> None:  # noqa: ARG002 - there is no other directory
+    def confine(self, slot: int, directory: str, *, machine: bool = False) -> None:  # noqa: ARG002 - there is no other directory
         """See :meth:`Unsafe.confine`."""
         linux.no_new_privileges()
         owner = super().owner(slot)
         if owner is not None:
             linux.drop_user(owner)
         linux.drop_capabilities()
-        seccomp.install(self._filter)
+        seccomp.install(self._filter_of_machines if machine else self._filter)

@@ -17,6 +17,9 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x4
 MNT_DETACH = 2
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER, _PR_SET_DUMPABLE = 1, 38, 36, 4
+_PR_SET_NAME = 15
+_ARGUMENTS_START, _ARGUMENTS_END = 47, 48
+"""Fields of /proc/PID/stat, from 0."""
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -121,6 +124,17 @@ def die_with_parent() -> None:
 def allow_own_proc() -> None:
     """Own the files of /proc/self again after a change of user, which user namespaces need. Raises OSError."""
     _prctl(_PR_SET_DUMPABLE, 1)
+
+
+def rename(name: str, arguments: str) -> None:
+    """Show this process and its children by another name and command line. Raises OSError."""
+    if libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode())):
+        raise _failed("prctl name")
+    encoded = f"{name} {arguments}".encode()
+    with open("/proc/self/stat") as file:
+        fields = file.read().rpartition(") ")[2].split()
+    start, end = (int(fields[index - 2]) for index in (_ARGUMENTS_START, _ARGUMENTS_END))
+    ctypes.memmove(start, encoded[: end - start].ljust(end - start, b"\0"), end - start)
 
 
 def drop_capabilities() -> None:

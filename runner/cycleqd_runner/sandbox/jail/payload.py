@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from . import linux
+from . import linux, tree
 from .providers import Unsafe
 
 _MEBIBYTE = 1 << 20
@@ -43,9 +43,9 @@ class Limits:
 class Code:
     """What to run: a program with arguments, or Python source."""
 
-    argv: Sequence[str] | None
-    python: str | None
-    mapped_bytes: int
+    argv: Sequence[str] | None = None
+    python: str | None = None
+    mapped_bytes: int = 0
     """Address space of the zygote."""
 
 
@@ -57,24 +57,30 @@ class Job:
     slot: int
     directory: str
     """The fresh directory, filled."""
+    meter: tree.Meter
+    """Of that directory."""
     code: Code
     limits: Limits
+    entries: int = tree.MAX_ENTRIES
+    """Files, folders and links that the directory may hold."""
+    machine: bool = False
+    """Whether it is a machine, which starts its code later."""
 
 
 def start(job: Job, setup: int) -> NoReturn:
     """Run code in this (forked) process. Descriptors 0-2 are the code's already; ``setup`` reports failures."""
     try:
-        _prepare(job)
+        prepare(job)
     except BaseException as error:  # noqa: BLE001 - whatever it is: the supervisor reports it, the worker tries again
         os.write(setup, b"E" + repr(error).encode(errors="replace")[:_LONGEST_REPORT])
         os._exit(1)
     linux.close_from(3)
     if job.code.argv is not None:
-        _execute(job.code.argv, _environment(job.directory))
+        execute(job.code.argv, _environment(job.directory))
     _interpret(job.code.python or "", job.directory, job.provider.setup.library)
 
 
-def _prepare(job: Job) -> None:
+def prepare(job: Job) -> None:
     """Take limits and give up what the code must not have. The limit on memory comes last, it could stop the rest."""
     limits = job.limits
     os.setsid()
@@ -87,9 +93,9 @@ def _prepare(job: Job) -> None:
     set_limit(resource.RLIMIT_FSIZE, limits.files_mebibytes * _MEBIBYTE)
     set_limit(resource.RLIMIT_CPU, int(limits.timeout_seconds) + 1)
     set_limit(resource.RLIMIT_NPROC, job.provider.processes_limit(limits.processes))
-    job.provider.confine(job.slot, job.directory)
-    # A Python item starts inside the zygote, whose own mappings are not the item's use of memory.
-    own = job.code.mapped_bytes if job.code.python is not None else 0
+    job.provider.confine(job.slot, job.directory, machine=job.machine)
+    # A Python item starts inside the zygote, as a machine's keeper does; its own mappings are not their use of memory.
+    own = 0 if job.code.argv is not None else job.code.mapped_bytes
     set_limit(resource.RLIMIT_AS, limits.memory_mebibytes * _MEBIBYTE + own)
 
 
@@ -119,7 +125,8 @@ def _environment(directory: str) -> dict[str, str]:
     }
 
 
-def _execute(argv: Sequence[str], environment: dict[str, str]) -> NoReturn:
+def execute(argv: Sequence[str], environment: dict[str, str]) -> NoReturn:
+    """Become a program, or say on standard error why not, as a shell does."""
     for name in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, programs expect the default
         signal.signal(name, signal.SIG_DFL)
     code = 126

@@ -9,8 +9,8 @@ import time
 
 from . import linux
 
-_MAX_SECONDS = 20.0
-"""How long killing may take; a fork bomb of thousands takes about one."""
+_MAX_SECONDS = 120.0
+"""How long killing may take; a fork bomb takes about one second, and many where it starves whoever kills it."""
 
 
 class SurvivorsError(Exception):
@@ -57,6 +57,37 @@ def threads_below(pid: int) -> int:
     return count
 
 
+def kill_traced(ancestor: int, tracer: int) -> None:
+    """Kill all below ``ancestor`` that are traced by its child ``tracer``, daemons included, then the tracer."""
+    if tracer not in children(ancestor):
+        return
+    stop([tracer])  # now none of them can fork any more; nor quite die, for the tracer is to be told
+    known: set[int] = set()
+    while found := {process for process in descendants(ancestor) if _tracer(process) == tracer} - known:
+        known |= found
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(tracer, signal.SIGKILL)
+
+
+def _tracer(process: int) -> int:
+    """Return who traces a process; 0 if nobody does."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"TracerPid:"):
+                return int(line.split()[1])
+    return 0
+
+
+def stop(tracers: list[int]) -> None:
+    """Stop processes, so that those which they trace cannot fork while they are being killed."""
+    for process in tracers:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGSTOP)
+
+
 def kill_user(user: int) -> None:
     """Kill every process of a user at once, so that none can fork while others are being killed."""
     helper = os.fork()
@@ -67,6 +98,28 @@ def kill_user(user: int) -> None:
         finally:
             os._exit(0)
     os.waitpid(helper, 0)
+
+
+def kill_groups() -> None:
+    """Kill the process groups of this process' children, but for its own: each at once, so that none can fork.
+
+    Most fork bombs are one group. Killing them one by one takes more processor time than they may leave.
+    """
+    for child in children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if (group := os.getpgid(child)) != os.getpgrp():
+                os.killpg(group, signal.SIGKILL)
+
+
+def threads_of_user() -> int:
+    """Return the number of threads of all processes of this user that can be seen."""
+    count, user = 0, os.geteuid()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == user:
+                    count += len(os.listdir(f"/proc/{name}/task"))
+    return count
 
 
 def kill_and_reap(user: int | None) -> None:
@@ -86,6 +139,7 @@ def kill_and_reap(user: int | None) -> None:
             raise SurvivorsError("processes of the execution do not die")
         if user is not None:
             kill_user(user)
+        kill_groups()
         for process in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)

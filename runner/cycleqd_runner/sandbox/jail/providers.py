@@ -10,13 +10,20 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from . import linux, tree
+from . import linux, processes, seccomp, tree
 
-SLOTS = 64
-"""Executions at one time; each has a directory and, where the host is root, a user of its own."""
-_PROCESSES_PER_USER = 4096
-"""RLIMIT_NPROC where it counts all of a user's processes; the supervisor does the exact counting."""
+if TYPE_CHECKING:
+    from .machine_tree import Template
+
+SLOTS = 256
+"""Executions and machines at one time; each has a directory and, where the host is root, a user of its own."""
+_MORE_THREADS = 1024
+"""How many more threads than when the host started a user may have, where the kernel counts all of them together.
+
+It bounds what a fork bomb becomes until the supervisor, which does the exact counting, gets to it.
+"""
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
@@ -56,6 +63,10 @@ class Unsafe:
         self.setup = setup
         self.users: int | None = None
         """First of the users for the slots; None: code runs as the host's user."""
+        self.template: Template | None = None
+        """What machines begin with; None: there can be none, as ``no_machines`` says."""
+        self.no_machines = ""
+        self._threads_of_user = 0
 
     @property
     def processes_capped(self) -> bool:
@@ -66,8 +77,12 @@ class Unsafe:
         """Make the host ready. Raises MissingError."""
         if self.setup.user is not None:
             self._become(self.setup.user)
+        self._threads_of_user = processes.threads_of_user()
+        if self.name == Unsafe.name and os.geteuid() == 0:
+            self.template = None
+            self.no_machines = "root of a machine would be root of the worker's files; be another user, or keep it in"
 
-    def enter(self, slot: int, files_mebibytes: int) -> str:  # noqa: ARG002 - for providers that can cap it
+    def enter(self, slot: int, files_mebibytes: int, entries: int) -> str:  # noqa: ARG002 - for providers that can cap it
         """Make the fresh directory (in the supervisor) and return its path."""
         path = os.path.join(self.setup.root, f"slot-{slot}")
         os.mkdir(path, 0o700)
@@ -82,17 +97,19 @@ class Unsafe:
     def inside(self) -> None:
         """Prepare the new pid namespace (in its init)."""
 
-    def confine(self, slot: int, directory: str) -> None:  # noqa: ARG002 - for providers that keep code in
+    def confine(self, slot: int, directory: str, *, machine: bool = False) -> None:  # noqa: ARG002 - for providers that keep code in
         """Give up all that the code must not have (in its process, just before it starts)."""
         linux.no_new_privileges()
+        if machine:
+            seccomp.install(seccomp.for_proot())
 
     def owner(self, slot: int) -> int | None:
         """Return the user that the code of a slot runs as; None if it is the host's own."""
         return None if self.users is None else self.users + slot
 
-    def processes_limit(self, processes: int) -> int:
+    def processes_limit(self, wanted: int) -> int:
         """Return the RLIMIT_NPROC of the code's process."""
-        return processes if self.processes_capped else _PROCESSES_PER_USER
+        return wanted if self.processes_capped else self._threads_of_user + _MORE_THREADS
 
     def _become(self, user: int) -> None:
         self.copy_library()

@@ -21,7 +21,7 @@ _X32_BIT = 0x40000000
 # numbers on (x86_64, aarch64); None where the architecture has no such call
 _DENIED: dict[str, tuple[int | None, int | None]] = {
     # reaching others: sockets, other processes' memory and descriptors, System V IPC, message queues
-    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
+    "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
     "accept4": (288, 242), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "pidfd_getfd": (438, 438), "kcmp": (312, 272), "process_madvise": (440, 440), "process_mrelease": (448, 448),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "shmget": (29, 194), "msgget": (68, 186),
@@ -51,7 +51,20 @@ _SIGNALS: dict[str, tuple[int | None, int | None]] = {
     "rt_tgsigqueueinfo": (297, 240), "pidfd_send_signal": (424, 424),
 }  # fmt: skip
 _TRUNCATE: dict[str, tuple[int | None, int | None]] = {"truncate": (76, 45)}
-_CLONE, _CLONE3, _SOCKETPAIR, _PRLIMIT, _IOCTL = (56, 220), (435, 435), (53, 199), (302, 261), (16, 29)
+# PRoot is a tracer of its children. Calls that take paths and are too new for it have to seem missing, so that programs
+# use the older ones; it would let them pass with the paths of the world outside.
+_FOR_TRACERS = ("ptrace", "process_vm_readv", "process_vm_writev")
+_UNKNOWN_TO_PROOT: dict[str, tuple[int, int]] = {
+    "statx": (332, 291), "renameat2": (316, 276), "execveat": (322, 281), "openat2": (437, 437),
+    "faccessat2": (439, 439), "fchmodat2": (452, 452), "setxattrat": (463, 463), "getxattrat": (464, 464),
+    "listxattrat": (465, 465), "removexattrat": (466, 466), "file_getattr": (468, 468), "file_setattr": (469, 469),
+}  # fmt: skip
+# To whom files belong is something that only root could change. PRoot pretends, except inside user namespaces.
+_CHANGING_OWNERS: dict[str, tuple[int | None, int | None]] = {
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+}  # fmt: skip
+_SOCKET, _CLONE, _CLONE3, _SOCKETPAIR = (41, 198), (56, 220), (435, 435), (53, 199)
+_PRLIMIT, _IOCTL = (302, 261), (16, 29)
 _SETPRIORITY, _SETAFFINITY, _PERSONALITY, _FCNTL = (141, 140), (203, 122), (135, 92), (72, 25)
 _CLONE_NAMESPACES = 0x7E020000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -92,18 +105,14 @@ def _deny_if(number: int, argument: int, jump: int, values: Iterable[int]) -> li
     return [_op(_JUMP_EQUAL, number, 0, len(body)), *body]
 
 
-def program(machine: str = linux.MACHINE, *, signals: bool = True, truncate: bool = True) -> bytes:
-    """Return the filter's instructions for an architecture.
-
-    Args:
-        machine: ``x86_64`` or ``aarch64``; OSError for others.
-        signals: whether processes may send signals; False where nothing else keeps them inside.
-        truncate: whether truncate(2) by path is allowed; False where nothing else checks its path.
-    """
+def _column(machine: str) -> int:
     if machine not in _COLUMN:
         raise OSError(f"seccomp: system call numbers of {machine} are not known")
-    column = _COLUMN[machine]
-    denied = {**_DENIED, **({} if signals else _SIGNALS), **({} if truncate else _TRUNCATE)}
+    return _COLUMN[machine]
+
+
+def _beginning(machine: str) -> list[bytes]:
+    """Return what looks at the architecture and loads the call's number."""
     parts = [
         _op(_LOAD, _DATA_ARCH),
         _op(_JUMP_EQUAL, _AUDIT_ARCH[machine], 1, 0),
@@ -112,10 +121,47 @@ def program(machine: str = linux.MACHINE, *, signals: bool = True, truncate: boo
     ]
     if machine == "x86_64":
         parts += [_op(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1), _op(_RETURN, _ERRNO | errno.EPERM)]
+    return parts
+
+
+def _for_proot(column: int) -> list[bytes]:
+    parts = []
+    for numbers in _UNKNOWN_TO_PROOT.values():
+        parts += _deny(numbers[column], errno.ENOSYS)
+    for call in _CHANGING_OWNERS.values():
+        if (number := call[column]) is not None:
+            parts += _deny(number, 0)  # success, without having done anything
+    return parts
+
+
+def for_proot(machine: str = linux.MACHINE) -> bytes:
+    """Return a filter that keeps nothing in, but has PRoot work: OSError for unknown architectures."""
+    column = _column(machine)
+    return b"".join([*_beginning(machine), *_for_proot(column), _op(_RETURN, _ALLOW)])
+
+
+def program(
+    machine: str = linux.MACHINE, *, signals: bool = True, truncate: bool = True, machine_root: bool = False
+) -> bytes:
+    """Return the filter's instructions for an architecture.
+
+    Args:
+        machine: ``x86_64`` or ``aarch64``; OSError for others.
+        signals: whether processes may send signals; False where nothing else keeps them inside.
+        truncate: whether truncate(2) by path is allowed; False where nothing else checks its path.
+        machine_root: whether PRoot runs under it.
+    """
+    column = _column(machine)
+    denied = {**_DENIED, **({} if signals else _SIGNALS), **({} if truncate else _TRUNCATE)}
+    parts = _beginning(machine)
+    if machine_root:
+        denied = {name: numbers for name, numbers in denied.items() if name not in _FOR_TRACERS}
+        parts += _for_proot(column)
     for numbers in denied.values():
         number = numbers[column]
         if number is not None:
             parts += _deny(number)
+    parts += _deny(_SOCKET[column], errno.EAFNOSUPPORT)  # what programs take for a kernel without it, and go on
     parts += _deny(_CLONE3[column], errno.ENOSYS)  # its flags are behind a pointer; the C library falls back to clone
     parts += _deny_if(_CLONE[column], 0, _JUMP_SET, [_CLONE_NAMESPACES])
     by_descriptor = [] if signals else [_FIOSETOWN, _SIOCSPGRP]

@@ -13,6 +13,7 @@ import time
 from typing import NoReturn
 
 from . import linux, processes, tree, wire
+from .machine import Machine
 from .payload import Code, Job, Limits, mapped_bytes, start
 from .providers import Unsafe
 from .watch import Stream, Watch, too_many_files
@@ -29,17 +30,14 @@ class SetupError(Exception):
 
 def supervise(provider: Unsafe, slot: int, client: socket.socket) -> None:
     """Serve the one request on ``client``: run it, answer it, leave nothing behind."""
-    request = wire.Assembler()
     client.settimeout(_REQUEST_SECONDS)
-    while missing := request.missing():
-        data = client.recv(min(missing, _CHUNK))
-        if not data:
-            return
-        request.feed(data)
-    header, blobs = request.message()
+    request = wire.receive(client)
+    if request is None:
+        return
+    header, blobs = request
     try:
         linux.become_subreaper()
-        answer = _run(provider, slot, client, header, blobs)
+        answer = _SERVICES[header["do"]](provider, slot, client, header, blobs)
     except Exception as error:  # noqa: BLE001 - sent to the worker, which tries again, then reports "not scored"
         answer = wire.pack({"error": f"{type(error).__name__}: {error}"})
     finally:
@@ -48,14 +46,29 @@ def supervise(provider: Unsafe, slot: int, client: socket.socket) -> None:
         client.sendall(answer)
 
 
+def _keep_machine(
+    provider: Unsafe, slot: int, client: socket.socket, header: wire.Header, contents: list[bytes]
+) -> bytes:
+    """Serve a machine's commands until the client's end, which the last answer tells nobody."""
+    machine = Machine(provider, slot, header, contents)
+    try:
+        client.sendall(wire.pack({}))
+        while machine.wait_for(client) and (request := wire.receive(client)) is not None:
+            client.sendall(machine.run(request[0], request[1][0], client))
+    finally:
+        machine.close()
+    return b""
+
+
 def _run(provider: Unsafe, slot: int, client: socket.socket, header: wire.Header, blobs: list[bytes]) -> bytes:
     """Return the answer to a request."""
     limits = Limits(**header["limits"])
-    directory = provider.enter(slot, limits.files_mebibytes)
+    directory = provider.enter(slot, limits.files_mebibytes, tree.MAX_ENTRIES)
     *contents, stdin = blobs
     files = zip(header["files"], contents, strict=True)
     tree.write(directory, files, header["directories"], header["executable"], provider.owner(slot))
-    job = Job(provider, slot, directory, Code(header["argv"], header["python"], mapped_bytes()), limits)
+    code = Code(header["argv"], header["python"], mapped_bytes())
+    job = Job(provider, slot, directory, tree.Meter(directory), code, limits)
     begun = time.monotonic()
     execution = _Execution(job, client)
     execution.run(stdin)
@@ -74,6 +87,20 @@ def _run(provider: Unsafe, slot: int, client: socket.socket, header: wire.Header
     }
     outputs = [bytes(stream.data[: stream.limit]) for stream in execution.outputs]
     return wire.pack(answer, [*outputs, *(entry[4] for entry in entries)])
+
+
+def _greet(
+    provider: Unsafe,
+    slot: int,  # noqa: ARG001 - as all services
+    client: socket.socket,  # noqa: ARG001
+    header: wire.Header,  # noqa: ARG001
+    blobs: list[bytes],  # noqa: ARG001
+) -> bytes:
+    """Tell a worker that has connected what it has connected to."""
+    return wire.pack({"kind": provider.name, "no_machines": provider.no_machines, "pid": os.getppid()})
+
+
+_SERVICES = {"execute": _run, "machine": _keep_machine, "greet": _greet}
 
 
 class _Execution:
@@ -100,7 +127,7 @@ class _Execution:
         for stream in self.outputs:
             os.set_blocking(stream.descriptor, False)
         try:
-            watch = Watch(self.job, leader, self.outputs, self.client)
+            watch = Watch(self.job, os.pidfd_open(leader), self.outputs, self.client)
             if writer is not None:
                 watch.feed(writer, stdin)
             watch.until_the_end()

@@ -6,9 +6,12 @@ and nothing here recurses, so depth and odd permissions do no harm.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
@@ -21,6 +24,8 @@ _LONG_PATH = 3500
 """Bytes; beyond it a path soon stops being a path (PATH_MAX), so nesting that deep counts as the limit on files."""
 _BLOCK = 512
 """Unit of ``st_blocks``, bytes."""
+_SETTLED_NS = 100_000_000
+"""Age from which a folder's change time tells it from any later one: kernels count it in ticks of up to 10 ms."""
 
 Entry = tuple[str, str, int, str, bytes]
 """Relative path, kind (file, directory, symlink, other), permission bits, link target, content."""
@@ -56,26 +61,77 @@ def write(
             os.chown(os.path.join(top, path), owner, owner)
 
 
-def measure(top: str) -> tuple[int, int]:
-    """Return (bytes on disk, entries). More than :data:`MAX_ENTRIES` entries are not counted to the end."""
-    size = count = 0
-    pending = [top]
-    while pending and count <= MAX_ENTRIES:
-        path = pending.pop()
-        if len(path) > _LONG_PATH:
-            return size, MAX_ENTRIES + 1
-        try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    count += 1
-                    if count > MAX_ENTRIES:
-                        break
-                    size += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except OSError:  # went away while we looked, or closed to us for the moment
-            continue
-    return size, count
+@dataclass(frozen=True)
+class _Listing:
+    """What a folder held when it was last listed; ``stamp`` tells whether anything has come or gone since."""
+
+    stamp: tuple[int, int, int]
+    entries: int
+    folders: tuple[str, ...]
+    others: tuple[str, ...]
+    """Paths of files and what else may take space; links are too short to count, and machines have many."""
+
+
+class Meter:
+    """Measures a directory while code runs in it. Folders in which nothing has come or gone are not listed again."""
+
+    def __init__(self, top: str) -> None:
+        self._top = top
+        self._known: dict[str, _Listing] = {}
+
+    def measure(self, most: int = MAX_ENTRIES) -> tuple[int, int]:
+        """Return (bytes on disk, entries). More than ``most`` entries are not counted to the end."""
+        size = count = 0
+        pending, known = [self._top], self._known
+        self._known = {}
+        while pending and count <= most:
+            path = pending.pop()
+            if len(path) > _LONG_PATH:
+                return size, most + 1
+            with contextlib.suppress(OSError):  # went away while we looked, or closed to us for the moment
+                status = os.lstat(path)
+                size += status.st_blocks * _BLOCK if path != self._top else 0
+                listing = self._listing(path, status, known.get(path), most)
+                count += listing.entries
+                pending += listing.folders
+                size += sum(map(_bytes_on_disk, listing.others))
+        return size, count
+
+    def _listing(self, path: str, status: os.stat_result, last: _Listing | None, most: int) -> _Listing:
+        """Return what a folder holds. A change's time, unlike the others, is nothing that code could set."""
+        now = time.time_ns()
+        listing = last
+        if listing is None or listing.stamp != _stamp(status):
+            listing = _list(path, status, most)
+        if listing.entries <= most and now - status.st_ctime_ns > _SETTLED_NS:
+            self._known[path] = listing
+        return listing
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+def _list(path: str, status: os.stat_result, most: int) -> _Listing:
+    """List a folder, no further than to one more than ``most`` entries. Raises OSError."""
+    count, folders, others = 0, [], []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            count += 1
+            if count > most:
+                break
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif not entry.is_symlink():
+                others.append(entry.path)
+    return _Listing(_stamp(status), count, tuple(folders), tuple(others))
+
+
+def _bytes_on_disk(path: str) -> int:
+    try:
+        return os.lstat(path).st_blocks * _BLOCK
+    except OSError:
+        return 0
 
 
 def collect(top: str, budget: int) -> tuple[list[Entry], bool]:
@@ -140,9 +196,11 @@ def remove(top: str) -> None:
     while pending:
         path = pending.pop()
         os.chmod(path, 0o700)
-        for name in os.listdir(path):
-            child = os.path.join(path, name)
-            if not stat.S_ISDIR(os.lstat(child).st_mode):
+        with os.scandir(path) as scanned:
+            entries = list(scanned)
+        for entry in entries:
+            child = entry.path
+            if not entry.is_dir(follow_symlinks=False):
                 os.unlink(child)
                 continue
             try:

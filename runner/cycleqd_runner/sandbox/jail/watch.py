@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import processes, tree
+from . import processes
 from .payload import Job
 
 _CHUNK = 1 << 16
@@ -29,6 +29,8 @@ class Stream:
     descriptor: int
     limit: int
     data: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    """Whether nobody can write to it any more."""
 
     def read(self) -> bool:
         """Take what is there; False at the end of the stream, or if nothing was there."""
@@ -37,6 +39,7 @@ class Stream:
         except BlockingIOError:
             return False
         self.data += chunk
+        self.ended = not chunk
         return bool(chunk)
 
     @property
@@ -49,18 +52,30 @@ class Stream:
         while not self.full and self.read():
             pass
 
+    def discard(self) -> bool:
+        """Throw away what is there; False, and the descriptor is closed, if nobody can write to it any more."""
+        while self.read():
+            self.data.clear()
+        if self.ended:
+            os.close(self.descriptor)
+        return not self.ended
+
 
 class Watch:
-    """The watch over one execution."""
+    """The watch over one execution, or over one command of a machine."""
 
-    def __init__(self, job: Job, leader: int, outputs: tuple[Stream, Stream], client: socket.socket) -> None:
+    def __init__(
+        self, job: Job, end: int, outputs: tuple[Stream, Stream], client: socket.socket, *, ended: bool = False
+    ) -> None:
+        """``end`` becomes readable when the code has ended, which it may have already."""
         self.limit: str | None = None
         """The limit that was reached: time, output, files, processes; abandoned if the worker went away."""
         self._job = job
-        self._ended = False
+        self._ended = ended
+        self._input: int | None = None
         self._handlers: dict[int, Callable[[], None]] = {}
         self._poll = select.poll()
-        self._on(os.pidfd_open(leader), select.POLLIN, self._leader_ended)
+        self._on(end, select.POLLIN, self._code_ended)
         self._on(client.fileno(), select.POLLIN, functools.partial(self._reached, "abandoned"))
         for stream in outputs:
             self._on(stream.descriptor, select.POLLIN, functools.partial(self._read, stream))
@@ -68,6 +83,7 @@ class Watch:
     def feed(self, descriptor: int, data: bytes) -> None:
         """Write standard input to a pipe as the code reads it, then close the pipe."""
         rest = memoryview(data)
+        self._input = descriptor
 
         def write() -> None:
             nonlocal rest
@@ -79,13 +95,28 @@ class Watch:
                 rest = rest[:0]
             if not rest:
                 self._poll.unregister(descriptor)
-                os.close(descriptor)
+                self.close()
 
         os.set_blocking(descriptor, False)
         self._on(descriptor, select.POLLOUT, write)
 
+    def discard(self, stream: Stream) -> None:
+        """Also throw away what comes from an earlier command's background processes."""
+
+        def discard() -> None:
+            if not stream.discard():
+                self._poll.unregister(stream.descriptor)
+
+        self._on(stream.descriptor, select.POLLIN, discard)
+
+    def close(self) -> None:
+        """Close standard input, if the code has not read it to its end."""
+        if self._input is not None:
+            os.close(self._input)
+            self._input = None
+
     def until_the_end(self) -> None:
-        """Return when the leader has ended or a limit is reached, which is then named in ``limit``."""
+        """Return when the code has ended, as its descriptor says, or a limit is reached, which ``limit`` names then."""
         provider = self._job.provider
         now = time.monotonic()
         deadline = now + self._job.limits.timeout_seconds
@@ -110,7 +141,7 @@ class Watch:
     def _reached(self, limit: str) -> None:
         self.limit = self.limit or limit
 
-    def _leader_ended(self) -> None:
+    def _code_ended(self) -> None:
         self._ended = True
 
     def _read(self, stream: Stream) -> None:
@@ -133,5 +164,5 @@ def too_many_files(job: Job) -> bool:
     if job.provider.files_capped:
         status = os.statvfs(job.directory)
         return status.f_bavail == 0 or status.f_favail == 0
-    size, entries = tree.measure(job.directory)
-    return size > job.limits.files_mebibytes * _MEBIBYTE or entries > tree.MAX_ENTRIES
+    size, entries = job.meter.measure(job.entries)
+    return size > job.limits.files_mebibytes * _MEBIBYTE or entries > job.entries

@@ -6,11 +6,13 @@ JSON and not pickle: what comes back was touched by model-written code, and read
 from __future__ import annotations
 
 import json
+import socket
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PREFIX = struct.Struct("!IQ")
+_CHUNK = 1 << 20
 
 Header = dict[str, Any]
 """JSON object of a message; ``blobs`` holds the sizes of the blobs, in bytes."""
@@ -49,3 +51,14 @@ class Assembler:
             blobs.append(bytes(self._data[position : position + size]))
             position += size
         return header, blobs
+
+
+def receive(connection: socket.socket) -> tuple[Header, list[bytes]] | None:
+    """Return the next message of a blocking connection, None if it ended. Raises OSError, TimeoutError."""
+    assembler = Assembler()
+    while missing := assembler.missing():
+        data = connection.recv(min(missing, _CHUNK))
+        if not data:
+            return None
+        assembler.feed(data)
+    return assembler.message()

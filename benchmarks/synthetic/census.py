@@ -1,0 +1,70 @@
+"""What is there of processes, mounts and files now, to see later what has come beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cycleqd_runner.sandbox.jail.processes import descendants
+
+
+@dataclass(frozen=True)
+class Census:
+    """Everything that judging could leave behind, at one moment.
+
+    Attributes:
+        processes: command lines by number: all below this process, and all of the computer that bear a mark.
+        mounts: those of a folder, and all in namespaces of their own.
+        files: below a folder.
+    """
+
+    processes: dict[int, str]
+    mounts: frozenset[str]
+    files: frozenset[Path]
+
+    def since(self, before: Census) -> dict[str, list[str]]:
+        """Return what has come since an earlier census, by its kind."""
+        return {
+            "processes": [line for pid, line in self.processes.items() if pid not in before.processes],
+            "mounts": sorted(self.mounts - before.mounts),
+            "files": sorted(map(str, self.files - before.files)),
+        }
+
+
+def census(folder: Path, mark: str, seeing: Iterable[int] = ()) -> Census:
+    """Look around.
+
+    Args:
+        folder: where files may be left.
+        mark: part of the command line of all processes that items start.
+        seeing: further processes whose mounts count; those of this process do.
+    """
+    own = set(descendants(os.getpid()))
+    lines = {int(path.name): _command_line(path) for path in Path("/proc").glob("[0-9]*")}
+    found = {pid: line for pid, line in lines.items() if line and (pid in own or (mark in line and pid != os.getpid()))}
+    mounts = [line for line in _text(Path("/proc/self/mounts")).splitlines() if str(folder) in line]  # not others' own
+    for pid in seeing:
+        private = _namespace(pid) != _namespace(os.getpid())
+        mounts += [line for line in _text(Path(f"/proc/{pid}/mounts")).splitlines() if private or str(folder) in line]
+    return Census(found, frozenset(mounts), frozenset(folder.rglob("*")))
+
+
+def _namespace(pid: int) -> str:
+    """Return the name of the namespace of a process' mounts; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+    return ""
+
+
+def _command_line(process: Path) -> str:
+    """Return the words of a command line; empty for a process that has none any more, as zombies."""
+    return " ".join(_text(process / "cmdline").split("\0")).strip()
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):  # it has ended meanwhile
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""

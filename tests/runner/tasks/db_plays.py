@@ -1,0 +1,62 @@
+"""A file of AgentBenchDB's form, and models that play episodes by a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cycleqd_runner.chat import Answer, Message, Sampling
+from cycleqd_runner.tasks.agentbench_db.items import DbItem
+from cycleqd_runner.tasks.contract import Item
+
+
+class Plays:
+    """Says one answer after another, then ends the episode; remembers the last messages."""
+
+    def __init__(self, *answers: str) -> None:
+        self._answers = [*answers]
+        self.heard: Sequence[Message] = ()
+
+    async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        self.heard = messages
+        return Answer(self._answers.pop(0) if self._answers else answer(), 5, 2, "stop")
+
+
+def operation(statement: str) -> str:
+    return f"I look first.\nAction: Operation\n```sql\n{statement}\n```\nThen I wait."
+
+
+def answer(*values: str) -> str:
+    return f"Action: Answer\nFinal Answer: {json.dumps([*values])}"
+
+
+def gold(item: Item) -> Plays:
+    """Return who plays an item right."""
+    question = DbItem.model_validate(item.payload)
+    if question.category == "SELECT":
+        looked = question.table_name.replace("`", "``")
+        return Plays(operation(f"SELECT * FROM `{looked}`"), answer(*question.label))
+    return Plays(*map(operation, question.label), answer("done"))
+
+
+TABLE = "`Big ``EU`` cities`"
+"""The table of the items here, as statements name it."""
+
+
+def line(kind: str, label: Sequence[str]) -> bytes:
+    """Return a line of a dbbench file about one small table."""
+    columns = [{"name": name, "type": "INT"} for name in ("City", "Country", "People (%)")]
+    rows = [["Lyon", "France", "520"], ["Porto", "Portugal", 230], ["Bergen", "Norway", "1,280"]]
+    table = {"table_name": "Big `EU` cities", "table_info": {"columns": columns, "rows": rows}}
+    said = {
+        "description": f"{kind}?",
+        "add_description": "The table is Big `EU` cities.",
+        "type": [kind],
+        "label": label,
+    }
+    return json.dumps(said | {"table": table}).encode() + b"\n"
+
+
+UPDATE = f"UPDATE {TABLE} SET Country = 'FR' WHERE City = 'Lyon'"
+FILE = line("other", ["Lyon"]) + line("ranking", ["1280.0", "none"]) + line("UPDATE", [UPDATE])
+FILE += line("INSERT", [f"INSERT INTO {TABLE} VALUES ('Oslo', 'Norway', '700')"])

@@ -1,0 +1,3 @@
+"""What the dialogue says when it does not believe."""
+
+DOUBT = "Are you sure?"
