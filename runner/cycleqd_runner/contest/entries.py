@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,13 @@ class Contest:
         name: of the comparison.
         spec: what the user wants.
         manifest: that all methods share.
+        written: the same with the addresses as its files have them; None: these are they.
     """
 
     name: str
     spec: ContestSpec
     manifest: CycleQDRun
+    written: Contest | None = None
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -137,7 +139,10 @@ class Contest:
         return isinstance(method, Taught) and method.lessons and self.spec.lessons > 0
 
     def fingerprint(self, seed: int, method: Method | None) -> str:
-        """Return a digest of all that decides what a method reaches with a seed."""
+        """Return a digest of all that decides what a method reaches with a seed; folders may be moved as a whole."""
+        if self.written:
+            by_name = {one.name: one for one in self.written.spec.methods}
+            return self.written.fingerprint(seed, by_name[method.name] if method else None)
         if isinstance(method, CycleQD):
             run = self.run(seed, method)
         elif isinstance(method, Taught):
@@ -184,13 +189,12 @@ def load_contest(path: Path, *, here: bool = True) -> Contest:
     origin = f"The comparison {path}"
     document = read_document(path, KIND)
     file = validated(ContestFile, document, beside(path.parent), origin)
-    manifest = load_manifest(Path(file.spec.manifest))
-    if not here:
-        file = validated(ContestFile, document, None, origin)
-        manifest = parse_manifest(read_document((path.parent / file.spec.manifest), "CycleQDRun"))
-    contest = Contest(file.metadata.name, file.spec, manifest)
+    manifest = Path(file.spec.manifest)
+    contest = Contest(file.metadata.name, file.spec, load_manifest(manifest))
     _check(contest, origin)
-    return contest
+    file = validated(ContestFile, document, None, origin)
+    written = Contest(file.metadata.name, file.spec, parse_manifest(read_document(manifest, "CycleQDRun")))
+    return replace(contest, written=written) if here else written
 
 
 def _check(contest: Contest, origin: str) -> None:

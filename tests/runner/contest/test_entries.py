@@ -56,6 +56,19 @@ def test_fingerprints_tell_settings_apart(folder: Path) -> None:
     assert one.fingerprint(0, None) == richer.fingerprint(0, None), "who does not search has no budget"
 
 
+def test_fingerprints_stay_where_the_folder_of_all_files_is_moved(tmp_path: Path) -> None:
+    def of(name: str, model: str) -> dict[str, str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder / "tiny.yaml", document(Path(model)))
+        contest = load_contest(write_contest(folder))
+        return {method.name: contest.fingerprint(0, method) for method in contest.spec.methods}
+
+    here = of("here", "models")
+    assert here == of("there", "models")
+    assert not here.items() & of("elsewhere", "other").items()
+
+
 @pytest.mark.parametrize(
     ("old", "differences", "expected"),
     [
