@@ -1,10 +1,14 @@
-"""How full the engine's batch stays while a hundred episodes of many turns are played at once.
+"""Whether a hundred episodes of many turns keep an engine's batch full, though every answer has to be judged.
 
 Run ``python -m benchmarks.episodes [MODEL_FOLDER]``. Episodes are those of AgentBenchDB on SQLite, each with two
-operations and an answer, judged in the real sandbox; the engines are real, the model the quickstart's base. What that
-says is computed and thrown away: a script says what is done instead, so that every episode has its turns, with answers
-as long as trained experts'. At each step of an engine the rows that it computes are compared to those that it could: as
-many as it ever had at one time, or as many as there are episodes left, if those are fewer.
+operations and an answer, judged in the real sandbox. The engines are real, the model is the quickstart's base, cut down
+to its first layers, so that a step takes about as long as one of a large model on a GPU. What it says is computed and
+thrown away: a script says what is done instead, so that every episode has its turns, with answers as long as trained
+experts'.
+
+Beside it the same hundred conversations ask the same, turn by turn, with nothing to wait for between two turns: a
+batch cannot be fuller. Compared are the mean rows of a step, over the steps while there are at least as many episodes
+left as the engine ever had rows: after that there are fewer episodes than room.
 """
 
 from __future__ import annotations
@@ -14,14 +18,17 @@ import contextlib
 import functools
 import gc
 import itertools
-import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.judging_db import items
 from benchmarks.quickstart import MANIFEST
@@ -38,6 +45,7 @@ from cycleqd_runner.tasks.run import evaluate
 
 EPISODES = 100
 OPERATIONS = 2
+LAYERS = 6
 BATCH_TOKENS = 16_384
 """The manifest's default: some twenty rows of these episodes."""
 LENGTHS = (6, 8, 9, 10, 12, 12, 14, 15, 16, 18, 20, 22, 24, 28, 34, 45)
@@ -52,24 +60,26 @@ class Steps:
     rows: list[int] = field(default_factory=list)
     episodes: list[int] = field(default_factory=list)
     left: int = EPISODES
+    forget: Callable[[], object] = lambda: None
+    """Makes the engine forget what it keeps of earlier prompts."""
 
     def add(self, rows: int) -> None:
         """Take down one step."""
         self.rows.append(rows)
         self.episodes.append(self.left)
 
-    @property
-    def most(self) -> int:
-        """Most rows at one time: what the batch has room for."""
-        return max(self.rows)
+    def begin(self) -> None:
+        """Start anew, with an engine that knows no prompt."""
+        self.forget()
+        self.rows, self.episodes, self.left = [], [], EPISODES
 
-    def fullness(self) -> float:
-        """Return the mean of rows / rows that could have been, over the steps before the tail."""
-        return fmean(rows / self.most for rows, left in zip(self.rows, self.episodes, strict=True) if left >= self.most)
+    def mean_rows(self) -> float:
+        """Return the mean rows of a step before the tail."""
+        most = max(self.rows)
+        return fmean(rows for rows, left in zip(self.rows, self.episodes, strict=True) if left >= most)
 
-    def whole(self) -> float:
-        """Return the same over all steps; in the tail there are no more rows than episodes."""
-        return fmean(rows / min(self.most, max(left, 1)) for rows, left in zip(self.rows, self.episodes, strict=True))
+
+Turn = tuple[Sequence[Message], Sampling]
 
 
 class Playing:
@@ -80,13 +90,18 @@ class Playing:
         self._lengths = itertools.cycle(LENGTHS)
         self._before: int | None = None
         """User turns before the first answer; all items have the same."""
+        self.asked: defaultdict[str, list[Turn]] = defaultdict(list)
+        """The turns of each episode, by its question."""
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """Say what the turn needs."""
-        answer = await self._engine.chat(messages, replace(sampling, max_tokens=next(self._lengths)))
         turn = sum(message.role == "user" for message in messages)
         if self._before is None:
             self._before = turn
+        sampling = replace(sampling, max_tokens=next(self._lengths))
+        questions = [message.content for message in messages if message.role == "user"]
+        self.asked[questions[self._before - 1]].append((messages, sampling))
+        answer = await self._engine.chat(messages, sampling)
         return replace(answer, text=self._said(turn - self._before), finish="stop")
 
     def _said(self, turn: int) -> str:
@@ -96,22 +111,36 @@ class Playing:
         return 'Action: Answer\nFinal Answer: ["30"]'
 
 
-def play(engine: ChatModel, steps: Steps) -> tuple[float, float]:
-    """Play all episodes; return seconds and the mean score."""
+async def play(engine: ChatModel, steps: Steps) -> Playing:
+    """Play all episodes."""
     spec = AgentBenchDbEvaluator(type="AgentBenchDB", data="made here", server="SQLite")
     evaluator = AgentBenchDb(spec, [item for item in items() if item.category == "SELECT"][:EPISODES], Embedded())
     playing = Playing(engine, steps)
+    async with open_sandbox() as sandbox:
+        done, _ = await evaluate(
+            evaluator, evaluator.items(), playing, sandbox, LIMITS, repeats=1, split="search", task_name="db"
+        )
+    assert fmean(outcome.score or 0.0 for outcome in done.outcomes) == 0.5, "half of the answers are right"
+    return playing
 
-    async def main() -> float:
-        async with open_sandbox() as sandbox:
-            done, _ = await evaluate(
-                evaluator, evaluator.items(), playing, sandbox, LIMITS, repeats=1, split="search", task_name="db"
-            )
-        return fmean(outcome.score or 0.0 for outcome in done.outcomes)
 
-    begun = time.perf_counter()
-    score = asyncio.run(main())
-    return time.perf_counter() - begun, score
+async def ask(engine: ChatModel, steps: Steps, episodes: Iterable[Sequence[Turn]]) -> None:
+    """Ask the same with nothing between two turns."""
+
+    async def one(turns: Sequence[Turn]) -> None:
+        for messages, sampling in turns:
+            await engine.chat(messages, sampling)
+        steps.left -= 1
+
+    await asyncio.gather(*map(one, episodes))
+
+
+def cut(folder: Path, target: Path) -> Path:
+    """Save the first layers of a model and its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(folder, num_hidden_layers=LAYERS)
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    return target
 
 
 @contextlib.contextmanager
@@ -150,6 +179,7 @@ def vllm(folder: Path, steps: Steps) -> Iterator[ChatModel]:
         return output
 
     scheduler.schedule = counted
+    steps.forget = engine._llm.reset_prefix_cache  # noqa: SLF001
     try:
         yield engine
     finally:
@@ -166,22 +196,22 @@ def measured(name: str, folder: Path) -> list[Figure]:
     """Return the figures of one engine. Raises UnsupportedHere."""
     steps = Steps()
     with ENGINES[name](folder, steps) as engine:
-        steps.rows.clear()  # of proving that it can be run
-        steps.episodes.clear()
-        seconds, score = play(engine, steps)
+        steps.begin()  # opening it proved that it can be run
+        begun = time.perf_counter()
+        playing = asyncio.run(play(engine, steps))
+        seconds, rows, most, count = time.perf_counter() - begun, steps.mean_rows(), max(steps.rows), len(steps.rows)
+        steps.begin()
+        begun = time.perf_counter()
+        asyncio.run(ask(engine, steps, playing.asked.values()))
+        alone, fullest = time.perf_counter() - begun, steps.mean_rows()
     gc.collect()
     return [
-        at_least(
-            f"{name}: rows of the batch / rows it has room for, {EPISODES} episodes at once, until the tail",
-            100 * steps.fullness(),
-            "%",
-            90,
-        ),
-        Figure(f"{name}: the same with the tail", 100 * steps.whole(), "%"),
-        Figure(f"{name}: most rows at one time", steps.most, ""),
-        Figure(f"{name}: steps", len(steps.rows), ""),
-        Figure(f"{name}: an episode", seconds / EPISODES, "s"),
-        Figure(f"{name}: mean score, where half of the answers are right", score, ""),
+        at_least(f"{name}: rows of a step with judging / without", 100 * rows / fullest, "%", 90),
+        Figure(f"{name}: rows of a step with judging, mean until the tail", rows, ""),
+        Figure(f"{name}: the same without", fullest, ""),
+        Figure(f"{name}: most rows of a step with judging", most, ""),
+        Figure(f"{name}: steps with judging / without", count / len(steps.rows), "x"),
+        Figure(f"{name}: time with judging / without", seconds / alone, "x"),
     ]
 
 
@@ -191,14 +221,13 @@ def main() -> int:
     if not folder.exists():
         return absent(__file__, f"{folder} is not there; examples/quickstart/prepare_base.py makes it.")
     figures: list[Figure] = []
-    for name in ENGINES:
-        try:
-            figures += measured(name, folder)
-        except UnsupportedHere as error:
-            print(error, file=sys.stderr)
-    figures.append(
-        Figure("processes that were waiting for a core meanwhile, last minute's mean", os.getloadavg()[0], "")
-    )
+    with tempfile.TemporaryDirectory() as work:
+        small = cut(folder, Path(work))
+        for name in ENGINES:
+            try:
+                figures += measured(name, small)
+            except UnsupportedHere as error:
+                print(error, file=sys.stderr)
     return publish(__file__, figures, ("torch", "transformers", "vllm"))
 
 

