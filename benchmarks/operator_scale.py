@@ -58,9 +58,7 @@ def main() -> int:
         figures = asyncio.run(measure(options.names or list(MEASUREMENTS), options.seconds, selector))
     except SystemExit as error:
         return absent(__file__, f"{str(error).splitlines()[0]} benchmarks/scale/scene.py says more.")
-    if options.names:
-        return 0
-    return publish(__file__, figures, packages=PACKAGES)
+    return 0 if options.names else publish(__file__, figures, packages=PACKAGES)
 
 
 if __name__ == "__main__":
