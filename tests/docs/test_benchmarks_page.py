@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from benchmarks_page import AIMS, PAGE, PEERS, RESULTS, compared, main, page
@@ -54,7 +55,7 @@ def test_a_margin_is_the_factor_by_which_a_target_is_passed(value: float, target
 
 def test_peers_are_drawn_beside_their_targets() -> None:
     rows = [("archive: speed-up", 300.0, ">= 100 x"), ("s3: upload", 2.0, ">= 3 x"), ("s3: the client in C", 0.9, "")]
-    axes = peers(rows).axes[0]
+    axes: Any = peers(rows).axes[0]
     assert [bar.get_x() + bar.get_width() for bar in axes.patches] == [0.9, 2.0, 300.0]
     assert len({bar.get_facecolor() for bar in axes.patches}) == 3
     assert [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "|"] == [[3.0], [100.0]]
