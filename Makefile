@@ -47,24 +47,26 @@ lint: $(VENV)/.ready ## ruff, mypy --strict, import contracts, generated files
 	$(BIN)/python tools/metrics_reference.py --check
 	$(BIN)/python tools/cli_reference.py --check
 	$(BIN)/python tools/chart_readme.py --check
+	$(BIN)/python tools/benchmarks_page.py --check
 
 crds: $(VENV)/.ready ## generate crds/ from the pydantic models
 	$(BIN)/python -m cycleqd.crd
 
-bench: $(VENV)/.ready ## run all benchmarks (some forty minutes; more than an hour on CPUs without AMX); renews benchmarks/results and docs/benchmarks.md
+bench: $(VENV)/.ready ## run all benchmarks (half an hour), or BENCH="engine merge"; renews benchmarks/results and docs/benchmarks.md
 	$(BIN)/python examples/quickstart/prepare_base.py
-	@$(BIN)/python -m benchmarks; code=$$?; $(BIN)/python tools/benchmarks_page.py && exit $$code
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 results: $(VENV)/.ready ## play the comparison of methods that is not played yet (hours) and renew docs/results.md
 	$(BIN)/python examples/quickstart/prepare_base.py
 	$(BIN)/cycleqd compare examples/quickstart/compare.yaml
 	$(BIN)/python tools/results_page.py
 
-docs: $(VENV)/.ready ## regenerate the references of manifest, metrics, command and chart
+docs: $(VENV)/.ready ## regenerate the references of manifest, metrics, command and chart, and the page of benchmarks
 	$(BIN)/python tools/manifest_reference.py
 	$(BIN)/python tools/metrics_reference.py
 	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python tools/chart_readme.py
+	$(BIN)/python tools/benchmarks_page.py
 
 clean: ## remove the virtual environment, caches and runs
 	rm -rf $(VENV) runs models .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,7 +1,8 @@
-"""All benchmarks, one after another, and a table at the end: ``python -m benchmarks [NAME...]``.
+"""All benchmarks or some, one after another, and a table at the end: ``python -m benchmarks [NAME...]``.
 
 Every script prints its figures; what it says beside them is shown only if it fails. A script that lacks something (a
-cluster, an S3 server, a package) says so, and nothing of it counts as met.
+cluster, an S3 server, a package) says so, and nothing of it counts as met. In the end docs/benchmarks.md and its
+pictures are made anew of all results, those of other days included.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from rich.text import Text
 from benchmarks.report import ABSENT, RESULTS, Figure
 
 FOLDER = Path(__file__).parent
-HELPERS = ("__main__", "report")
+HELPERS = ("__main__", "quickstart", "report")
+PAGE_WRITER = FOLDER.parent / "tools" / "benchmarks_page.py"
 PATIENCE_SECONDS = 1200
-"""What takes longer hangs: the slowest script takes four minutes, or ten on CPUs without AMX."""
+"""What takes longer hangs: of the scripts that need no cluster, the slowest takes five minutes."""
 STYLES = {"met": "green", "SHORT": "red", "FAILED": "red", "not measured": "yellow"}
 
 
@@ -110,6 +112,11 @@ def _until_the_end(script: subprocess.Popen[str]) -> list[str]:
     return said
 
 
+def write_page() -> None:
+    """Make docs/benchmarks.md and its pictures of the results."""
+    subprocess.run([sys.executable, str(PAGE_WRITER)], check=True)
+
+
 def summary(outcomes: list[Outcome]) -> Table:
     """Return a row per figure that has a target, and per script that has measured nothing."""
     table = Table(title="Benchmarks")
@@ -131,6 +138,9 @@ def main() -> int:
     for name in sys.argv[1:] or scripts():
         print(f"== {name}", flush=True)
         outcomes.append(run(name))
+        print(f"  {outcomes[-1].seconds:.0f} s", flush=True)
+    if any(outcome.figures for outcome in outcomes):
+        write_page()
     console.print(summary(outcomes))
     verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
     counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in STYLES if kind in verdicts)

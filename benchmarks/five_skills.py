@@ -3,14 +3,16 @@
 Run ``python -m benchmarks.five_skills``. Archives, sampling, crossover and mutation are the product's own; only the
 scores are made up, by a formula in which experts' directions help their own task and hurt the others, and are then
 measured on 48 items a task, with luck. So it needs no model. It says how strongly each archive selects, not which suits
-real models best.
+real models best. Searches are made side by side, as many as there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -72,9 +74,9 @@ def _measured(individual: int, skill: npt.NDArray[np.float64], seed: int) -> Ent
     return Entry(individual, 0, tuple(map(float, right.mean(axis=1))), items=texts)
 
 
-def _search(archive: Mapping[str, Any], seed: int, children: int) -> tuple[Population, npt.NDArray[np.float64]]:
+def _search(name: str, seed: int, children: int) -> tuple[Population, npt.NDArray[np.float64]]:
     """Return the population in the end, and the true scores (n, n_tasks)."""
-    spec, layout = _spec(seed, archive), Layout(TASKS, (Matrix("w", (DIRECTIONS,) * len(TASKS)),))
+    spec, layout = _spec(seed, ARCHIVES[name]), Layout(TASKS, (Matrix("w", (DIRECTIONS,) * len(TASKS)),))
     emitter, genomes = Paper(spec, layout, lambda _: {}), [expert_genome(layout, k) for k in range(len(TASKS))]
     skills = [_skill(genome) for genome in genomes]
     entries = [_measured(k, skill, seed) for k, skill in enumerate(skills)]
@@ -92,9 +94,12 @@ def main() -> int:
     parser.add_argument("--children", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
+    work = [(name, seed, options.children) for name in ARCHIVES for seed in range(options.seeds)]
+    with ProcessPoolExecutor(os.cpu_count()) as processes:
+        made = list(processes.map(_search, *zip(*work, strict=True)))
     figures = []
-    for name, archive in ARCHIVES.items():
-        found = [_search(archive, seed, options.children) for seed in range(options.seeds)]
+    for place, name in enumerate(ARCHIVES):
+        found = made[place * options.seeds : (place + 1) * options.seeds]
         elites = [len(own.members) for population, _ in found for own in population.archives]
         reached = [100 * float(skills[-LAST:].mean()) for _, skills in found]
         figures += [

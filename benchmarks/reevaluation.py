@@ -2,14 +2,18 @@
 
 Run ``python -m benchmarks.reevaluation``. No model answers: individuals are made up (benchmarks/synthetic), so their
 true scores are known; sampling, fold and doubt are the product's own. Every run may ask the same number of items; what
-goes to second evaluations is missing in children.
+goes to second evaluations is missing in children. Runs are made side by side, as many as there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -107,12 +111,16 @@ class Run:
         return 100 * luck, 100 * quality, 100 * float(self.people.truth(best).mean())
 
 
-def figures_of(bins: int, runs: int, budget: int) -> list[Figure]:
-    """Return how all methods end with the same seeds."""
+def play(method: Method, bins: int, seed: int, budget: int) -> tuple[float, float, float]:
+    """Return the outcome of one run."""
+    return Run(method, bins, Individuals(np.random.default_rng(seed))).execute(budget).outcome()
+
+
+def figures_of(bins: int, runs: int, outcomes: Iterator[tuple[float, float, float]]) -> list[Figure]:
+    """Return how all methods end with the same seeds, from the outcomes of their runs in that order."""
     figures, paper = [], np.empty(0)
     for method in METHODS:
-        made = [Run(method, bins, Individuals(np.random.default_rng(seed))) for seed in range(runs)]
-        luck, quality, best = np.array([run.execute(budget).outcome() for run in made]).T
+        luck, quality, best = np.array(list(islice(outcomes, runs))).T
         name = f"{bins} bins, {method.name}"
         figures += [
             Figure(f"{name}: elites' scores exceed the truth by", float(luck.mean()), "points"),
@@ -135,8 +143,11 @@ def main() -> int:
     options = parser.parse_args()
     budget = ITEMS * (TASKS + options.children)
     figures = [Figure("children of a run without second evaluations", options.children, "")]
-    for bins in BINS:
-        figures += figures_of(bins, options.runs, budget)
+    work = [(method, bins, seed, budget) for bins in BINS for method in METHODS for seed in range(options.runs)]
+    with ProcessPoolExecutor(os.cpu_count()) as processes:
+        outcomes = processes.map(play, *zip(*work, strict=True))
+        for bins in BINS:
+            figures += figures_of(bins, options.runs, outcomes)
     return publish(__file__, figures, packages=("numpy",))
 
 

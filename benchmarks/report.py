@@ -15,7 +15,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 ABSENT = 3
 """Exit code of a benchmark that lacks something and has measured nothing."""
-_BEGAN = time.monotonic()
+_BEGAN, _LOAD = time.monotonic(), os.getloadavg()[0]
 PACKAGES = ("numpy", "torch", "transformers", "ribs")
 """Whose versions matter to most figures."""
 
@@ -85,7 +85,9 @@ def _processor() -> str:
 
 
 def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PACKAGES) -> int:
-    """Print the figures and write them to ``results/<name>.json``.
+    """Print the figures and write them to ``results/<name>.json``, with the seconds that the script took.
+
+    Beside them stands the machine's load: processes that ran or waited in the minute before the script began, mean.
 
     Args:
         script: name or ``__file__`` of the benchmark.
@@ -103,6 +105,7 @@ def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PA
         "script": name,
         "machine": _machine(packages),
         "seconds": round(time.monotonic() - _BEGAN),
+        "load": round(_LOAD, 1),
         "figures": [asdict(figure) for figure in figures],
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -29,7 +29,7 @@ from s3transfer.crt import (
     create_s3_crt_client,
 )
 
-from benchmarks.report import Figure, at_least, publish
+from benchmarks.report import Figure, absent, at_least, publish
 from cycleqd.store.s3 import S3Store
 
 SIZE = 10**9
@@ -116,8 +116,7 @@ def figures_of(costs: dict[str, list[Cost]]) -> list[Figure]:
 
 def main() -> int:
     if not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):
-        print("benchmarks.s3 needs an S3 server in AWS_ENDPOINT_URL_S3: nothing was measured.")
-        return 0
+        return absent(__file__, "An S3 server is needed in AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3) and AWS_*.")
     bucket = f"cycleqd-bench-{secrets.token_hex(4)}"
     store = S3Store(bucket)
     store.make_bucket()

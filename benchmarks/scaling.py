@@ -2,26 +2,28 @@
 
 Run ``python -m benchmarks.scaling``. Executor, planner, worker processes, store and breeding are the real ones, with
 tiny experts; only the evaluation is a sleep (:mod:`benchmarks.synthetic.worker`), so workers do not compete for the
-processors and what is left is our own coordination: claims, folds, plans, writes, and the waiting for others.
+processors and what is left is our own coordination: claims, folds, plans, writes, and the waiting for others. The three
+runs are played at once, each with an executor of its own, so all meet the same machine, and it takes three minutes.
 
 Counted is the time from the moment when breeding can begin, with warm workers, until the executor has noticed the last
 result. So the tail counts: workers with nothing left to do while others finish are idle. That is lost once a run, half
-an evaluation a worker; its share shrinks with the number of children, of which there are few here.
+an evaluation a worker; its share shrinks with the number of children, of which there are few here, 25 a worker.
 
-What else uses the processors delays coordination, and the figures with it: the machine should be idle, and the load
-that was found is told.
+What else uses the processors delays coordination, and the figures with it: the machine should be idle.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import Figure, at_least, publish
@@ -32,13 +34,14 @@ from cycleqd.store import FolderStore
 from cycleqd_runner.local import LocalRun, Snapshot
 from tests.runner.models import save_adapter, save_llama
 
-CHILDREN = {1: 4, 2: 12, 4: 100}
-"""By number of workers. A run of the paper's size has ten times as many as the last, and a tenth of its tail."""
-EXPERTS = max(CHILDREN)
+WORKERS = (1, 2, 4)
+CHILDREN = 25
+"""For each worker. A run of the paper's size has ten times as many as ours with four, and a tenth of its tail."""
+EXPERTS = max(WORKERS)
 """As many as workers, so that all are warm when breeding begins."""
-SHORTEST, LONGEST = 5.0, 10.0
-"""Seconds of an evaluation, as in the quickstart on two cores. Children of bigger models take longer, and coordination
-weighs less."""
+SHORTEST, LONGEST = 2.5, 5.0
+"""Seconds of an evaluation, half of the quickstart's on two cores. Children of bigger models take longer, and
+coordination weighs less."""
 
 
 class Bred(Exception):
@@ -72,7 +75,7 @@ def manifest(models: Path, storage: Path, workers: int) -> CycleQDRun:
         "baseModel": {"uri": str(models / "base")},
         "experts": [{"name": name, "uri": str(models / name)} for name in names],
         "tasks": [{"name": name, "expert": name, "evaluator": {"type": "Sql"}} for name in names],
-        "search": {"children": CHILDREN[workers]},
+        "search": {"children": CHILDREN * workers},
         "workers": {"parallelism": workers},
         "storage": {"uri": str(storage)},
     }
@@ -80,8 +83,9 @@ def manifest(models: Path, storage: Path, workers: int) -> CycleQDRun:
     return CycleQDRun.model_validate({**kind, "spec": spec})
 
 
-def bred(models: Path, folder: Path, workers: int) -> tuple[Watch, list[Result]]:
+def bred(models: Path, workers: int) -> tuple[Watch, list[Result]]:
     """Breed all children of a run; return when, and their results."""
+    folder = models / f"{workers}"
     watch, store = Watch(), FolderStore(folder / "run")
     command = (sys.executable, "-m", "benchmarks.synthetic.worker", str(SHORTEST), str(LONGEST))
     run = LocalRun(manifest(models, folder / "run", workers), store, watch, folder / "logs", command)
@@ -102,7 +106,7 @@ def figures(workers: int, watch: Watch, children: list[Result]) -> list[Figure]:
     name = f"{workers} {'worker' if workers == 1 else 'workers'}"
     share = 100 * busy / whole
     return [
-        at_least(f"{name}: busy", share, "%", 95) if workers == max(CHILDREN) else Figure(f"{name}: busy", share, "%"),
+        at_least(f"{name}: busy", share, "%", 95) if workers == max(WORKERS) else Figure(f"{name}: busy", share, "%"),
         Figure(f"{name}: idle at the end, while others finish", 100 * tail / whole, "%"),
         Figure(f"{name}: breeding, folding, reading and writing", 100 * (whole - busy - tail) / whole, "%"),
         Figure(f"{name}: children a minute", 60 * len(children) / (watch.ended - watch.began), "1/min"),
@@ -111,14 +115,14 @@ def figures(workers: int, watch: Watch, children: list[Result]) -> list[Figure]:
 
 def main() -> int:
     """Publish the figures."""
-    found = [Figure("load of the machine before, mean of a minute", os.getloadavg()[0], "processes")]
     with tempfile.TemporaryDirectory() as name:
         models = Path(name)
         base = save_llama(models / "base")
         for k in range(EXPERTS):
             save_adapter(base, models / f"skill-{k}", seed=k)
-        for workers in CHILDREN:
-            found += figures(workers, *bred(models, models / f"{workers}", workers))
+        with ProcessPoolExecutor(len(WORKERS), multiprocessing.get_context("spawn")) as processes:
+            runs = list(processes.map(partial(bred, models), WORKERS))
+    found = [figure for workers, run in zip(WORKERS, runs, strict=True) for figure in figures(workers, *run)]
     return publish(__file__, found)
 
 

@@ -45,6 +45,30 @@ def targets(rows: Iterable[tuple[str, float, str]]) -> Figure:
     return picture
 
 
+def peers(rows: Iterable[tuple[str, float, str]]) -> Figure:
+    """Draw how many times as long as ours each peer takes, beside the target where there is one.
+
+    Args:
+        rows: name, ratio, and target (``>= 5 x`` or empty).
+    """
+    names, ratios, targets = zip(*list(rows)[::-1], strict=True)
+    bounds = [float(target.split()[1]) if target else None for target in targets]
+    picture = Figure(figsize=(WIDTH, ROW * len(names) + REST), layout="constrained")
+    axes = picture.add_subplot()
+    bars = axes.barh(names, [ratio - 1 for ratio in ratios], left=1, height=0.7)
+    for bar, name, ratio, bound in zip(bars, names, ratios, bounds, strict=True):
+        bar.set_color(PLAIN if bound is None else MET if ratio >= bound else SHORT)
+        if bound is not None:
+            axes.plot([bound], [name], marker="|", color="black", markersize=14, markeredgewidth=2)
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("times as long as ours (mark: target; grey: none)", loc="right")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.use_sticky_edges = False
+    axes.margins(x=0.03, y=0.01)
+    return picture
+
+
 def scaling(values: Values) -> Figure:
     """Draw what the workers' time is made of, a bar for each number of workers."""
     parts = {"busy": MET, "idle at the end, while others finish": PLAIN, "rest": SHORT}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import io
 import json
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from rich.console import Console
 
 from benchmarks import __main__ as everything
 from benchmarks import report
-from benchmarks.__main__ import Outcome, run, scripts, summary
+from benchmarks.__main__ import FOLDER, Outcome, run, scripts, summary
 from benchmarks.report import ABSENT, Figure, absent, at_least, at_most, publish
 
 HANGS = """
@@ -41,11 +45,14 @@ def test_what_is_published_can_be_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, code: int
 ) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "_BEGAN", time.monotonic() - 90)
+    monkeypatch.setattr(report, "_LOAD", 1.26)
     figures = [at_least("speed", value, "x", 1), Figure("children", 3, "")]
     assert publish("benchmarks/toy.py", figures, ("numpy", "no-such-package")) == code
     content = json.loads((tmp_path / "toy.json").read_text())
     assert [Figure(**figure) for figure in content["figures"]] == figures
     assert list(content["machine"]["packages"]) == ["numpy"]
+    assert (content["seconds"], content["load"]) == (90, 1.3)
 
 
 def test_absence_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,12 +60,29 @@ def test_absence_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "toy was not measured: There is no cluster. Make one.\n"
 
 
-def test_a_script_that_lacks_something_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KUBECONFIG", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("operator_scale", "A cluster of fake nodes and an S3 server are needed; missing: AWS_ACCESS_KEY_ID"),
+        ("s3", "An S3 server is needed"),
+    ],
+)
+def test_a_script_that_lacks_something_is_not_measured(script: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KUBECONFIG", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
-    outcome = run("operator_scale")
+    outcome = run(script)
     assert (outcome.verdicts, outcome.figures) == (["not measured"], ())
-    assert outcome.why.startswith("A cluster of fake nodes and an S3 server are needed; missing: AWS_ACCESS_KEY_ID")
+    assert outcome.why.startswith(why)
+
+
+@pytest.mark.parametrize("script", ["child_swap", "lora_batch"])
+def test_without_vllm_its_scripts_measure_nothing(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"benchmarks.{script}")
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    assert module.main() == ABSENT
+    assert capsys.readouterr().out.startswith(f"{script} was not measured: vllm is not installed")
 
 
 def test_a_script_that_fails_says_why() -> None:
@@ -98,10 +122,15 @@ def test_the_end_counts(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(everything, "run", lambda name: Outcome(name, 60.0, figures, trouble, "[why]"))
+    pages = []
+    monkeypatch.setattr(everything, "run", lambda name: Outcome(name, 61.0, figures, trouble, "[why]"))
+    monkeypatch.setattr(everything, "write_page", lambda: pages.append("written"))
     monkeypatch.setattr("sys.argv", ["benchmarks", "toy"])
     assert everything.main() == code
-    assert capsys.readouterr().out.endswith(f"1 benchmarks in 1 minutes: {counts}.\n")
+    said = capsys.readouterr().out
+    assert said.startswith("== toy\n  61 s\n")
+    assert said.endswith(f"1 benchmarks in 1 minutes: {counts}.\n")
+    assert pages == ["written"] * bool(figures)
 
 
 def test_the_table_shows_targets_and_reasons() -> None:
@@ -116,4 +145,24 @@ def test_the_table_shows_targets_and_reasons() -> None:
 
 def test_all_scripts_are_found_and_no_helper() -> None:
     assert {"archive", "scaling", "operator_scale"} <= set(scripts())
-    assert not {"report", "__main__"} & set(scripts())
+    assert not {"report", "quickstart", "__main__"} & set(scripts())
+
+
+@pytest.mark.parametrize("script", scripts())
+def test_every_script_ends_by_publishing_or_says_what_it_lacks(script: str) -> None:
+    tree = ast.parse((FOLDER / f"{script}.py").read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert any(isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in tree.body)
+    (main,) = (node for node in functions if node.name == "main")
+    ends = [ast.unparse(end) for end in returns(main)]
+    assert any("publish(__file__, " in end for end in ends)
+    assert [end for end in ends if not re.search(r"\b(publish|absent)\(__file__, ", end)] == []
+
+
+def returns(node: ast.AST) -> Iterator[ast.Return]:
+    """Yield a function's own return statements, not those of functions in it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Return):
+            yield child
+        elif not isinstance(child, ast.FunctionDef | ast.Lambda):
+            yield from returns(child)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
-from benchmarks_page import AIMS, RESULTS, page
-from benchmarks_pictures import MOST, PICTURES, margin, targets
+from benchmarks_page import AIMS, PAGE, PEERS, RESULTS, compared, main, page
+from benchmarks_pictures import MOST, PICTURES, margin, peers, targets
 
 
 def result(name: str, *figures: tuple[str, float, bool | None]) -> dict[str, object]:
@@ -16,7 +18,7 @@ def result(name: str, *figures: tuple[str, float, bool | None]) -> dict[str, obj
         {"name": figure, "value": value, "unit": "x", "target": "" if met is None else ">= 5 x", "met": met}
         for figure, value, met in figures
     ]
-    return {"script": name, "machine": machine, "seconds": 7, "figures": told}
+    return {"script": name, "machine": machine, "seconds": 7, "load": 0.4, "figures": told}
 
 
 def test_aims_are_told_apart_by_what_was_reached() -> None:
@@ -25,7 +27,7 @@ def test_aims_are_told_apart_by_what_was_reached() -> None:
     assert "| [the same, mergekit's time / ours](#merge) | >= 5 | 4 x | short |" in text
     assert "reading and writing the same bytes](#merge) | <= 1.15 | 6 x | met |" in text
     assert "| uploading 1 GB to S3, boto3 defaults' time / ours | >= 3 | not measured yet |  |" in text
-    assert "Python 3, numpy 2. It took 7 s." in text
+    assert "Python 3, numpy 2. It took 7 s. Load before: 0.4." in text
     assert "stands in the way" not in text
 
 
@@ -51,12 +53,30 @@ def test_a_margin_is_the_factor_by_which_a_target_is_passed(value: float, target
     assert margin(value, target) == pytest.approx(factor)
 
 
+def test_peers_are_drawn_beside_their_targets() -> None:
+    rows = [("archive: speed-up", 300.0, ">= 100 x"), ("s3: upload", 2.0, ">= 3 x"), ("s3: the client in C", 0.9, "")]
+    axes: Any = peers(rows).axes[0]
+    assert [bar.get_x() + bar.get_width() for bar in axes.patches] == [0.9, 2.0, 300.0]
+    assert len({bar.get_facecolor() for bar in axes.patches}) == 3
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "|"] == [[3.0], [100.0]]
+
+
+def test_the_committed_page_says_what_the_committed_results_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks_page.py", "--check"])
+    assert main() == 0
+    shown = re.findall(r"\]\((pictures/\S+)\)", PAGE.read_text(encoding="utf-8"))
+    assert len(shown) == len(PICTURES) + 2
+    assert [picture for picture in shown if not (PAGE.parent / picture).is_file()] == []
+
+
 def test_committed_results_can_be_drawn() -> None:
-    rows = []
+    rows, results = [], {}
     for path in RESULTS.glob("*.json"):
-        figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        results[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        figures = results[path.stem]["figures"]
         rows += [(one["name"], one["value"], one["target"]) for one in figures if one["met"] is not None]
         if path.stem in PICTURES:
             assert PICTURES[path.stem]({one["name"]: one["value"] for one in figures}).axes
     assert len(targets(rows).axes[0].patches) == len(rows)
+    assert {name.partition(":")[0] for name, _, _ in compared(results)} == set(PEERS)
     assert {"factorise", "scaling"} <= {aim.script for aim in AIMS}
