@@ -159,7 +159,8 @@ def main() -> int:
                 print(line, file=sys.stderr)
     except UnsupportedHere as error:
         return absent(__file__, str(error))
-    everything = f"everything left after {judged} items, of them {options.items} in {' and in '.join(kinds)}"
+    in_each = " and ".join(f"{options.items} in {kind}" for kind in kinds)
+    everything = f"everything left after {judged} items, {in_each} among them"
     return publish(__file__, [at_most(everything, total, "", 0), *figures], ("pymysql",))
 
 
