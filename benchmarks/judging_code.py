@@ -1,8 +1,9 @@
 """What judging a coding item costs beside the model, and that nothing of many items is left.
 
-Run ``python -m benchmarks.judging_code``. The model answers at once with the problem's own solution, so all that is
-measured is sandboxes: a fresh one an item, in it the answer and its tests. MBPP's form has three tests an item,
-EvalPlus' a hundred inputs and the problem's own solution besides. Target: 50 ms an item, 16 in parallel on 2 cores.
+Run ``python -m benchmarks.judging_code [--kind Landlock]``. The model answers at once with the problem's own solution,
+so all that is measured is sandboxes: a fresh one an item, in it the answer and its tests. MBPP's form has three tests
+an item, EvalPlus' a hundred inputs and the problem's own solution besides. Target: 50 ms an item (wall time / items),
+16 in parallel on 2 cores.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
@@ -17,10 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report import Figure, absent, at_most, publish
+from benchmarks.synthetic.census import census
+from benchmarks.synthetic.sandboxes import add_kinds, kinds_of, settings_of, temporary_folder
+from benchmarks.synthetic.untidy import MARK
 from cycleqd.api.tasks import PythonTestsEvaluator, SandboxLimits
 from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer, Message, Sampling
-from cycleqd_runner.sandbox import HostSandbox, open_sandbox
+from cycleqd_runner.sandbox import Kind, Sandbox, open_sandbox
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 
@@ -71,39 +76,23 @@ def evaluator_of(form: str, count: int) -> Evaluator:
     return python_tests_evaluator(PythonTestsEvaluator(type="PythonTests", data=form), "\n".join(lines).encode())
 
 
-def left_of(sandbox: HostSandbox) -> tuple[set[str], set[str], set[str]]:
-    """Return this computer's processes below the sandbox's host, this process's mounts, and the host's files."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[status.parent.name] = status.read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-    below, newest = set[str](), {str(sandbox.host.pid)}
-    while newest := {child for child, parent in parents.items() if parent in newest} - below:
-        below |= newest
-    folder = getattr(sandbox.host, "folder", None)
-    files = {str(path) for path in folder.rglob("*")} if folder else set[str]()
-    return below, {*Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()}, files
-
-
-async def measure(count: int, parallel: int) -> list[Figure]:
+async def measure(kind: Kind, folder: Path, count: int, parallel: int) -> list[Figure]:
     """Judge ``count`` items of each form, ``parallel`` at a time; return what they cost and what is left of them."""
     places, seconds, figures, wrong = asyncio.Semaphore(parallel), list[float](), list[Figure](), 0
 
-    async def one(evaluator: Evaluator, item: Item, sandbox: HostSandbox) -> float | None:
+    async def one(evaluator: Evaluator, item: Item, sandbox: Sandbox) -> float | None:
         async with places:
             begun = time.monotonic()
             verdict = await evaluator.judge(item, _Knows(CODE), Setting(sandbox, SECONDS_ALLOWED))
             seconds.append(time.monotonic() - begun)
             return verdict.score
 
-    async with open_sandbox() as sandbox:
+    async with open_sandbox(kind, settings_of(kind, folder)) as sandbox:
         for form in FORMS:
             evaluator = evaluator_of(form, count)
             items = evaluator.items()
             await asyncio.gather(*(one(evaluator, item, sandbox) for item in items[:parallel]))
-            before = left_of(sandbox)
+            before = census(folder, MARK, [sandbox.host.pid])
             seconds.clear()
             begun = time.monotonic()
             scores = await asyncio.gather(*(one(evaluator, item, sandbox) for item in items))
@@ -111,31 +100,37 @@ async def measure(count: int, parallel: int) -> list[Figure]:
             wrong += sum(score != 1 for score in scores)
             figures += [
                 at_most(
-                    f"{sandbox.name}, {form}: judging an item, {parallel} in parallel", 1000 * whole / count, "ms", 50
+                    f"{kind}, {form}: judging an item, wall time / items, "
+                    f"{parallel} in parallel on {os.cpu_count()} cores",
+                    1000 * whole / count,
+                    "ms",
+                    50,
                 ),
                 Figure(
-                    f"{sandbox.name}, {form}: an item from question to verdict, median",
+                    f"{kind}, {form}: latency of an item, question to verdict, median",
                     1000 * statistics.median(seconds),
                     "ms",
                 ),
             ]
-            processes, mounts, files = (len(now - then) for now, then in zip(left_of(sandbox), before, strict=True))
             figures += [
-                at_most(f"{form}: processes left after {count} items", processes, "", 0),
-                at_most(f"{form}: mounts left", mounts, "", 0),
-                at_most(f"{form}: files left", files, "", 0),
+                at_most(f"{kind}, {form}: {what} left after {count} items", len(things), "", 0)
+                for what, things in census(folder, MARK, [sandbox.host.pid]).since(before).items()
             ]
-    return [*figures, at_most("items not judged right", wrong, "", 0)]
+    return [*figures, at_most(f"{kind}: items not judged right", wrong, "", 0)]
 
 
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="Judging coding items.")
-    parser.add_argument("--items", type=int, default=1000)
+    parser.add_argument("--items", type=int, default=500, help="of each form, in each sandbox")
     parser.add_argument("--parallel", type=int, default=16)
+    add_kinds(parser)
     options = parser.parse_args()
+    figures: list[Figure] = []
     try:
-        figures = asyncio.run(measure(options.items, options.parallel))
+        for kind in kinds_of(options):
+            with temporary_folder() as folder:
+                figures += asyncio.run(measure(kind, folder, options.items, options.parallel))
     except UnsupportedHere as error:
         return absent(__file__, f"it needs a sandbox: {error}")
     return publish(__file__, figures, packages=())

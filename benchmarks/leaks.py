@@ -1,8 +1,11 @@
-"""What judging leaves behind: processes, mounts, files and databases after a thousand untidy items of each kind.
+"""What judging leaves behind: processes, mounts, files and databases after many untidy items of each task.
 
-Run ``python -m benchmarks.leaks [--items N]``. The model is a script that answers at once, and what it says leaves as
-much as it can (:mod:`benchmarks.synthetic.untidy`). Everything is counted twice: while sandbox and server are still
-open, and after they were closed. Target: nothing, and every item scored as it should be.
+Run ``python -m benchmarks.leaks [--items N] [--kind Landlock]``. The model is a script that answers at once, and what
+it says leaves as much as it can (:mod:`benchmarks.synthetic.untidy`). Tasks whose items run in the sandbox are judged
+in each kind of it, a thousand items together; those on MariaDB and in containers, which do without, once. Containers
+are started by the tests' stand-in for Docker: what the evaluator itself leaves is counted, what Docker would is not.
+Everything is counted twice: while sandbox and server are still open, and after they were closed. Target: nothing, and
+every item scored as it should be.
 """
 
 from __future__ import annotations
@@ -10,10 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,28 +24,28 @@ from benchmarks.judging_db import left as databases_left
 from benchmarks.report import Figure, absent, at_most, publish
 from benchmarks.synthetic import untidy
 from benchmarks.synthetic.census import census
+from benchmarks.synthetic.sandboxes import KINDS, add_kinds, kinds_of, settings_of, temporary_folder
 from cycleqd.api.tasks import SandboxLimits
-from cycleqd.errors import UnsupportedHere
-from cycleqd_runner.sandbox import HostSettings, Sandbox, open_sandbox
+from cycleqd.errors import Unscored, UnsupportedHere
+from cycleqd_runner.sandbox import Kind, Sandbox, open_sandbox
 from cycleqd_runner.tasks.agentbench_db.embedded import Embedded
 from cycleqd_runner.tasks.agentbench_db.mysql import MySql
 from cycleqd_runner.tasks.agentbench_db.private_server import PrivateServer, require_server
 from cycleqd_runner.tasks.contract import Evaluator, Setting
+from tests.runner.tasks.container.places import stand_in
 
 AT_ONCE = 16
 LIMITS = SandboxLimits(timeout_seconds=60)
 """Time is not what is measured here."""
-NAMES = {
-    "coding": "coding",
-    "sqlite": "AgentBenchDB on SQLite",
-    "mysql": "AgentBenchDB on MariaDB",
-    "os": "AgentBenchOS",
-}
+IN_SANDBOX = {"coding": "coding", "sqlite": "AgentBenchDB on SQLite", "os": "AgentBenchOS"}
+BESIDE_IT = {"mysql": "AgentBenchDB on MariaDB", "container": "Container"}
+SHARES = {"coding": 0.75, "sqlite": 0.15, "os": 0.1, "mysql": 0.25, "container": 0.1}
+"""Items of a task, of those in a sandbox: one of AgentBenchOS takes as long as ten of code."""
 
 
 @dataclass
 class Left:
-    """What was left of one kind of items, and how many were not scored as they should have been."""
+    """What was left of one task's items, and how many were not scored as they should have been."""
 
     wrong: list[str] = field(default_factory=list)
     things: dict[str, list[str]] = field(default_factory=dict)
@@ -55,34 +57,42 @@ class Left:
             self.things.setdefault(kind, []).extend(things)
 
 
-def leave(kind: str, count: int) -> Left:
-    """Judge ``count`` items of a kind and return what is left.
+def cases(kinds: Sequence[Kind] = KINDS) -> dict[str, tuple[str, Kind]]:
+    """Return what is judged, each task with the kind of sandbox that is open meanwhile, by name."""
+    named = {f"{name} in {kind}": (task, kind) for kind in kinds for task, name in IN_SANDBOX.items()}
+    return named | {name: (task, kinds[0]) for task, name in BESIDE_IT.items()}
+
+
+def leave(task: str, kind: Kind, count: int) -> Left:
+    """Judge ``count`` items of a task and return what is left.
 
     Args:
-        kind: one of :data:`NAMES`.
+        task: one of :data:`IN_SANDBOX` or :data:`BESIDE_IT`.
+        kind: of the sandbox.
         count: at most 1000.
 
     Raises:
-        UnsupportedHere: no sandbox (with machines), or no MariaDB, on this computer.
+        UnsupportedHere: no such sandbox (with machines), or no MariaDB, on this computer.
     """
-    with _folder() as folder:
+    with temporary_folder() as folder:
         before = census(folder, untidy.MARK)
-        found = asyncio.run(_judged(kind, count, folder))
+        found = asyncio.run(_judged(task, kind, count, folder))
         found.add(census(folder, untidy.MARK).since(before))
     return found
 
 
-async def _judged(kind: str, count: int, folder: Path) -> Left:
+async def _judged(task: str, kind: Kind, count: int, folder: Path) -> Left:
     found = Left()
-    async with open_sandbox(settings=HostSettings(folder=folder)) as sandbox:
-        with _server(kind) as server:
+    async with open_sandbox(kind, settings_of(kind, folder)) as sandbox:
+        with _server(task) as server, tempfile.TemporaryDirectory(dir=folder.parent) as elsewhere:
             make: dict[str, Callable[[int], untidy.Plays]] = {
                 "coding": untidy.coding,
                 "sqlite": untidy.databases(Embedded()),
                 "mysql": untidy.databases(MySql(server)),
                 "os": untidy.operating_system,
+                "container": untidy.containers(stand_in(Path(elsewhere))),
             }
-            evaluator, plays = make[kind](count)
+            evaluator, plays = make[task](count)
             found.wrong += await _all(evaluator, plays[:AT_ONCE], sandbox)  # after this, all that stays is there
             look = functools.partial(census, folder, untidy.MARK, [sandbox.host.pid])
             before = look()
@@ -101,15 +111,19 @@ async def _all(evaluator: Evaluator, plays: list[untidy.Play], sandbox: Sandbox)
 
     async def one(play: untidy.Play) -> str:
         async with gate:
-            verdict = await evaluator.judge(play.item, untidy.Says(play.says), Setting(sandbox, LIMITS))
-        return "" if verdict.score == play.score else f"{play.item.id}: {verdict.score} ({verdict.reason})"
+            try:
+                verdict = await evaluator.judge(play.item, untidy.Says(play.says), Setting(sandbox, LIMITS))
+                score, reason = verdict.score, verdict.reason
+            except Unscored as error:
+                score, reason = None, str(error)
+        return "" if score == play.score else f"{play.item.id}: {score} ({reason})"
 
     return [wrong for wrong in await asyncio.gather(*map(one, plays)) if wrong]
 
 
 @contextmanager
-def _server(kind: str) -> Iterator[PrivateServer | None]:
-    if kind != "mysql":
+def _server(task: str) -> Iterator[PrivateServer | None]:
+    if task != "mysql":
         yield None
         return
     require_server()
@@ -121,44 +135,33 @@ def _server(kind: str) -> Iterator[PrivateServer | None]:
         server.close()
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """Have all temporary files of this process and those below it in one fresh folder."""
-    former = os.environ.get("TMPDIR")
-    with tempfile.TemporaryDirectory(prefix="cycleqd-leaks-") as name:
-        Path(name).chmod(0o711)  # the users of items pass through
-        os.environ["TMPDIR"], tempfile.tempdir = name, name
-        try:
-            yield Path(name)
-        finally:
-            tempfile.tempdir = None
-            os.environ.pop("TMPDIR")
-            if former is not None:
-                os.environ["TMPDIR"] = former
-
-
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="What judging leaves behind.")
-    parser.add_argument("--items", type=int, default=1000)
-    count = parser.parse_args().items
+    parser.add_argument("--items", type=int, default=1000, help="in each sandbox")
+    add_kinds(parser)
+    options = parser.parse_args()
+    kinds = kinds_of(options)
     figures: list[Figure] = []
-    total = 0
+    judged = total = 0
     try:
-        for kind, name in NAMES.items():
-            found = leave(kind, count)
+        for name, (task, kind) in cases(kinds).items():
+            count = round(options.items * SHARES[task])
+            found = leave(task, kind, count)
             figures += [
                 at_most(f"{name}: {what} left after {count} items", len(things), "", 0)
                 for what, things in found.things.items()
             ]
+            judged += count
             total += sum(map(len, found.things.values()))
             figures.append(at_most(f"{name}: items not scored as they should be", len(found.wrong), "", 0))
             for line in (*found.wrong[:3], *(thing for things in found.things.values() for thing in things[:3])):
                 print(line, file=sys.stderr)
     except UnsupportedHere as error:
         return absent(__file__, str(error))
-    figures.insert(0, at_most(f"everything left after {count} items of each of {len(NAMES)} kinds", total, "", 0))
-    return publish(__file__, figures, ("pymysql",))
+    in_each = " and ".join(f"{options.items} in {kind}" for kind in kinds)
+    everything = f"everything left after {judged} items, {in_each} among them"
+    return publish(__file__, [at_most(everything, total, "", 0), *figures], ("pymysql",))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ INTRODUCTION = """\
 What is fast, measured. Every script compares within one run, alternating, because clocks are noisy and machines are
 shared: quote the ratios, not the seconds.
 
+*Judging an item* is wall time / items, 16 in parallel on two cores, without the model: what an item adds to a run. How
+long one item takes from its question to its verdict while the others do, its *latency*, is a row of its own (median).
+`Namespaces` is a laptop's sandbox, `Landlock` without root that of a restricted pod ([sandbox.md](sandbox.md)).
+
 ## How to repeat it
 
 `make bench` runs all of them, renews `benchmarks/results/*.json`, this page and its pictures, and exits with 1 if a
@@ -95,14 +99,17 @@ AIMS = (
         "busy",
         "Four workers and the executor share two cores; what else runs there delays breeding and writing.",
     ),
-    Aim("judging an answer of code, 16 at a time, beside the model", "<= 50 ms", "judging_code", "judging an item"),
-    Aim("judging an AgentBenchOS item, 16 at a time, without the model", "<= 300 ms", "judging_os", "judging an item"),
-    Aim("judging an AgentBenchDB item, 16 at a time, without the model", "<= 100 ms", "judging_db", "judging"),
+    Aim("judging an answer of code, Namespaces", "<= 50 ms", "judging_code", "^Namespaces, .*judging an item"),
+    Aim("the same, Landlock", "<= 50 ms", "judging_code", "^Landlock, .*judging an item"),
+    Aim("judging an AgentBenchOS item, Namespaces", "<= 300 ms", "judging_os", "^Namespaces: judging an item"),
+    Aim("the same, Landlock", "<= 300 ms", "judging_os", "^Landlock: judging an item"),
+    Aim("judging an AgentBenchDB item, MariaDB", "<= 100 ms", "judging_db", "judging"),
     Aim(
-        "processes, mounts, files and databases left after 1,000 items each of coding, databases and operating system",
+        "processes, mounts, files and databases left after 1,000 items of code, databases and operating system in each "
+        "sandbox",
         "0",
         "leaks",
-        "everything",
+        "everything.*Landlock",
     ),
     Aim("100 episodes at once, VLLM: rows of a step with judging / without", ">= 90 %", "episodes", "^VLLM: rows"),
     Aim("the same, Transformers", ">= 90 %", "episodes", "^Transformers: rows"),

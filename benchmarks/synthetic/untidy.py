@@ -6,16 +6,25 @@ What is right of it must still score 1, and nothing of it may be left when its i
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.judging_db import items as cities
-from cycleqd.api.tasks import AgentBenchDbEvaluator, AgentBenchOsEvaluator, PythonTestsEvaluator
+from cycleqd.api.tasks import (
+    AgentBenchDbEvaluator,
+    AgentBenchOsEvaluator,
+    ContainerEvaluator,
+    PythonTestsEvaluator,
+)
 from cycleqd_runner.chat import Answer, Message, Sampling
 from cycleqd_runner.tasks.agentbench_db.databases import Server
 from cycleqd_runner.tasks.agentbench_db.evaluator import AgentBenchDb
 from cycleqd_runner.tasks.agentbench_db.items import DbItem
 from cycleqd_runner.tasks.agentbench_os import agentbench_os_evaluator
+from cycleqd_runner.tasks.container.docker import Docker
+from cycleqd_runner.tasks.container.evaluator import Container, ContainerItem
 from cycleqd_runner.tasks.contract import Evaluator, Item
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
 
@@ -56,14 +65,28 @@ OS_ITEM = {
     },
 }
 
+PROGRAM = """\
+import json, os
+os.makedirs("a/b")
+open("a/b/left", "w").write("x" * 10_000)
+os.symlink("/", "root")
+os.chmod("a", 0)
+with open(os.environ["CYCLEQD_ITEMS"]) as items, open(os.environ["CYCLEQD_RESULTS"], "w") as results:
+    for item in map(json.loads, items):
+        if item["fails"]:
+            raise SystemExit(3)
+        results.write(json.dumps({"id": item["id"], "score": 1}) + "\\n")
+"""
+"""What a container runs: it leaves files and a closed folder, and fails for some items."""
+
 
 @dataclass(frozen=True)
 class Play:
-    """One item of an evaluator, what is said to it, and what that scores."""
+    """One item of an evaluator, what is said to it, and what that scores; None: it cannot be scored."""
 
     item: Item
     says: tuple[str, ...]
-    score: float
+    score: float | None
 
 
 class Says:
@@ -113,6 +136,19 @@ def operating_system(count: int) -> Plays:
     evaluator = agentbench_os_evaluator(AgentBenchOsEvaluator(type="AgentBenchOS", data="made here"), lambda _: data)
     says = (f"Act: bash\n\n```bash\n{SHELL}```", "Act: answer(3)")
     return evaluator, [Play(item, says, 1.0) for item in evaluator.items()]
+
+
+def containers(docker: Path) -> Callable[[int], Plays]:
+    """Return what makes items whose program is started by ``docker``, one run an item."""
+
+    def plays(count: int) -> Plays:
+        lines = [ContainerItem.model_validate({"id": n, "fails": n % 4 == 3}) for n in range(count)]
+        command = (sys.executable, "-I", "-S", "-c", PROGRAM)
+        spec = ContainerEvaluator(type="Container", image="untidy", command=command, data="made here")
+        evaluator = Container(spec, lines, Docker(str(docker), spec.image, spec.command))
+        return evaluator, [Play(item, (), None if item.payload["fails"] else 1.0) for item in evaluator.items()]
+
+    return plays
 
 
 def _in_turn(answers: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:

@@ -93,11 +93,11 @@ class PythonTestsEvaluator(ProceduralEvaluator):
 
 
 class AgentBenchDbEvaluator(EvaluatorBase):
-    """AgentBench's database task: multi-turn SQL against a server, judged by values or by the table's hash."""
+    """AgentBench's database task: multi-turn SQL against a server, judged by values, changes by the table's hash."""
 
     type: Literal["AgentBenchDB"]
     data: Uri
-    """Items in the ``dbbench`` JSON Lines format."""
+    """Items in the ``dbbench`` JSON Lines format. Changes without ``answer_md5`` are judged by the table's rows."""
     server: Literal["MySQL", "SQLite"] = "MySQL"
     """MySQL is the paper's protocol; SQLite is embedded and marked in every report as not the paper's protocol."""
     max_turns: Annotated[int, Field(ge=1, le=50)] = 5

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from cycleqd_runner.tasks.inside import program
 from cycleqd_runner.tasks.items import PythonItem
 from cycleqd_runner.tasks.mbpp import mbpp_prompt
+from cycleqd_runner.tasks.prompts import PAPER_PYTHON_PROMPT
 
 _SHAPES = {
     "t": "2 116 132 143 222 261 273 394 399 421 424 429 470 560 579 596 616 630 726 740 744 809",
@@ -69,6 +70,7 @@ class EvalPlusLine(BaseModel):
         return PythonItem(
             id=self.task_id,
             prompt=self._question(),
+            system_prompt=PAPER_PYTHON_PROMPT,
             gold=whole,
             tests=tuple(
                 f"assert reference.{kind}({number}, {self.entry_point})"

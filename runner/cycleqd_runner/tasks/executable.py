@@ -54,7 +54,7 @@ class ExecutableEvaluator(Generic[Q]):
             BadData: the item's own gold answer or setup does not run.
         """
         question = self._kind.model_validate(item.payload)
-        messages = self.asking.conversation(question.prompt)
+        messages = self.asking.conversation(question.prompt, question.system_prompt)
         answer = await model.chat(messages, self.asking.sampling)
         score: float | None
         reason: str | None

@@ -23,6 +23,8 @@ class Question(BaseModel):
     """What the model is asked."""
     gold: str | None = None
     """An answer that scores 1."""
+    system_prompt: str = Field(default="", exclude_if=lambda text: not text)  # items without one stay what they are
+    """The system prompt of an item that its benchmark asks in words of its own; empty: the evaluator's."""
     pool: Pool = "any"
     """``unseen`` items go to the test split only, ``seen`` ones to the other two, ``any`` anywhere."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from cycleqd_runner.tasks.items import PythonItem
+from cycleqd_runner.tasks.prompts import PAPER_PYTHON_PROMPT
 
 
 class MbppLine(BaseModel):
@@ -29,6 +30,7 @@ class MbppLine(BaseModel):
         return PythonItem(
             id=f"mbpp-{self.task_id}",
             prompt=mbpp_prompt(self.text, "\n".join(self.test_list)),
+            system_prompt=PAPER_PYTHON_PROMPT,
             gold=self.code.replace("\r\n", "\n") if self.code else None,
             tests=(*self.test_list, *extra),
             setup="\n".join(part for part in (*self.test_imports, self.test_setup_code) if part),

@@ -10,6 +10,11 @@ from cycleqd_runner.chat import Message, Sampling
 SQL_PROMPT = "Answer with SQL."
 SHELL_PROMPT = "Answer with a bash command."
 PYTHON_PROMPT = "Answer with Python."
+PAPER_PYTHON_PROMPT = (
+    "You are an exceptionally intelligent coding assistant that consistently delivers accurate and reliable responses "
+    "to user instructions."
+)
+"""What the paper's authors ask MBPP+ with (SakanaAI/CycleQD)."""
 
 SHORT_ANSWER = 48
 """Default longest answer to a generated item, in tokens: the longest gold answer has 38."""
@@ -23,25 +28,25 @@ class Asking:
     """How a question is put.
 
     Attributes:
-        system: the system prompt; empty sends none.
+        chosen: the manifest's system prompt, which goes before an item's own; empty sends none, None: it has no word.
+        default: the system prompt of items that have none of their own.
         sampling: how the answer is drawn, the longest one, and the strings that end it.
     """
 
-    system: str
+    chosen: str | None
+    default: str
     sampling: Sampling
 
-    def conversation(self, prompt: str) -> tuple[Message, ...]:
-        """Return the messages that ask ``prompt``."""
-        system = (Message("system", self.system),) if self.system else ()
+    def conversation(self, prompt: str, own: str = "") -> tuple[Message, ...]:
+        """Return the messages that ask ``prompt`` of an item with this system prompt of its own."""
+        text = (own or self.default) if self.chosen is None else self.chosen
+        system = (Message("system", text),) if text else ()
         return (*system, Message("user", prompt))
 
 
 def asking(spec: EvaluatorBase, system: str, max_tokens: int, stop: tuple[str, ...]) -> Asking:
     """Return how to ask: the evaluator's defaults unless the manifest says otherwise."""
-    return Asking(
-        system if spec.system_prompt is None else spec.system_prompt,
-        sampling_of(spec, max_tokens, stop),
-    )
+    return Asking(spec.system_prompt, system, sampling_of(spec, max_tokens, stop))
 
 
 def sampling_of(spec: EvaluatorBase, max_tokens: int, stop: tuple[str, ...] = ()) -> Sampling:

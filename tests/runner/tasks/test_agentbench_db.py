@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import md5
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pymysql
 import pytest
@@ -22,25 +19,32 @@ from cycleqd.api.tasks import AgentBenchDbEvaluator, SandboxLimits
 from cycleqd.errors import BadData, UnsupportedHere
 from cycleqd.records import ItemOutcome
 from cycleqd_runner.chat import Answer, Message, Sampling
-from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.tasks.agentbench_db import AgentBenchDb, agentbench_db_evaluator
-from cycleqd_runner.tasks.agentbench_db.databases import Content
 from cycleqd_runner.tasks.agentbench_db.items import DbItem, parse_line
 from cycleqd_runner.tasks.agentbench_db.mysql import MySql
-from cycleqd_runner.tasks.agentbench_db.private_server import PROGRAMS, SOCKET_VARIABLE, PrivateServer, require_server
+from cycleqd_runner.tasks.agentbench_db.private_server import SOCKET_VARIABLE, PrivateServer, require_server
 from cycleqd_runner.tasks.agentbench_db.protocol import action_in
 from cycleqd_runner.tasks.agentbench_db.values import is_right
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from cycleqd_runner.tasks.items import read_lines
 from cycleqd_runner.tasks.run import evaluate
-from tests.runner.tasks.db_plays import FILE, UPDATE, Plays, answer, gold, line, operation
-from tests.runner.tasks.support import NoSandbox, in_sandbox
+from tests.runner.tasks.db_plays import (
+    FILE,
+    LIMITS,
+    UPDATE,
+    Plays,
+    ServerName,
+    answer,
+    evaluator_of,
+    gold,
+    line,
+    needs_mariadb,
+    operation,
+    played,
+)
+from tests.runner.tasks.support import NoSandbox
 
-ServerName = Literal["MySQL", "SQLite"]
-LIMITS = SandboxLimits(timeout_seconds=2)
 DATA = os.environ.get("CYCLEQD_DATA")
-has_mariadb = all(shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in PROGRAMS)
-needs_mariadb = pytest.mark.skipif(not has_mariadb, reason="no MariaDB here (mariadb-server)")
 needs_data = pytest.mark.skipif(DATA is None, reason="CYCLEQD_DATA is not set: the folder with AgentBench's items")
 
 
@@ -62,25 +66,6 @@ BADLY: dict[str, Callable[[Item], Plays]] = {
 }
 
 
-def evaluator_of(data: bytes, server: ServerName, **more: int) -> AgentBenchDb:
-    if server == "MySQL" and not has_mariadb:
-        pytest.skip("no MariaDB here (mariadb-server)")
-    spec = AgentBenchDbEvaluator(type="AgentBenchDB", data="items.jsonl", server=server, max_turns=more.get("turns", 5))
-    return agentbench_db_evaluator(spec, data)
-
-
-def played(evaluator: AgentBenchDb, player: Callable[[Item], Plays], limits: SandboxLimits = LIMITS) -> list[Verdict]:
-    """Judge all items at once."""
-
-    async def judged(item: Item, sandbox: Sandbox) -> Verdict:
-        return await evaluator.judge(item, player(item), Setting(sandbox, limits))
-
-    async def work(sandbox: Sandbox) -> list[Verdict]:
-        return await asyncio.gather(*(judged(item, sandbox) for item in evaluator.items()))
-
-    return in_sandbox(work)
-
-
 def databases(server: PrivateServer) -> list[str]:
     """Return what databases and accounts of episodes there are."""
     found = root(server, "SHOW DATABASES LIKE 'cycleqd%'") + root(
@@ -94,15 +79,6 @@ def root(server: PrivateServer, statement: str) -> list[tuple[object, ...]]:
     with connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return [*cursor.fetchall()]
-
-
-@pytest.fixture
-def server() -> Iterator[PrivateServer]:
-    if not has_mariadb:
-        pytest.skip("no MariaDB here (mariadb-server)")
-    one = PrivateServer()
-    yield one
-    one.close()
 
 
 def on(server: PrivateServer, data: bytes = FILE) -> AgentBenchDb:
@@ -120,33 +96,6 @@ def test_each_item_of_agentbench_is_solved_by_its_reference_and_by_nothing_else(
     assert [verdict.reason for verdict in played(evaluator, gold, limits)] == [None] * 60
     for how in ("empty", "wrong", "an answer only"):
         assert [verdict.score for verdict in played(evaluator, BADLY[how], limits)] == [0] * 60, how
-
-
-@needs_data
-@needs_mariadb
-def test_tables_end_as_agentbench_says_by_its_hash(server: PrivateServer) -> None:
-    lines = (Path(str(DATA)) / "agentbench" / "dbbench-dev.jsonl").read_text(encoding="utf-8").splitlines()
-    lines = [one for one in lines if json.loads(one).get("answer_md5")]
-
-    async def content(question: DbItem) -> Content | None:
-        async with MySql(server).database(question.table, Setting(NoSandbox(), LIMITS)) as database:
-            assert not (await database.execute(question.label[0])).failed
-            return await database.content(1000)
-
-    async def work() -> list[Content | None]:
-        return [await content(parse_line(json.loads(one))) for one in lines]
-
-    contents = asyncio.run(work())
-    assert len(contents) == 40
-    for one, found in zip(lines, contents, strict=True):
-        assert agentbench_md5(found or Content()) in json.loads(one)["answer_md5"]
-
-
-def agentbench_md5(content: Content) -> str:
-    """Return ``md5(group_concat(rowhash))`` with ``rowhash = substring(md5(concat_ws(',', ...)), 1, 5)``."""
-    rows = [",".join(cell for cell in row if cell is not None) for row in content.elements()]
-    hashes = sorted(md5(row.encode(), usedforsecurity=False).hexdigest()[:5] for row in rows)
-    return md5(",".join(hashes).encode(), usedforsecurity=False).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["MySQL", "SQLite"])
@@ -286,7 +235,10 @@ def test_a_lost_server_is_no_score_and_comes_back(server: PrivateServer) -> None
     class Kills(Plays):
         async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
             if len(messages) > 3:  # in the middle of the episode
-                os.kill(int((Path(server.socket()).parent / "pid").read_text()), signal.SIGKILL)
+                folder = Path(server.socket()).parent
+                os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+                while folder.exists():  # noqa: ASYNC110 - until its keeper has seen it, which tells nobody
+                    await asyncio.sleep(0.05)
                 await asyncio.sleep(0.5)
             return Answer(operation(UPDATE), 5, 2, "stop")
 

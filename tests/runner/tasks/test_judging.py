@@ -19,6 +19,9 @@ SPECS = [
     pytest.param(PythonTestsEvaluator(type="PythonTests"), id="PythonTests"),
 ]
 
+PROMPTS = {"Sql": "Answer with SQL.", "Shell": "Answer with a bash command.", "PythonTests": "Answer with Python."}
+"""What the quickstart's experts were trained with."""
+
 
 def no_fetch(uri: str) -> bytes:
     raise AssertionError(uri)
@@ -71,6 +74,7 @@ def test_items_are_asked_with_a_short_system_prompt_and_few_tokens(spec: Evaluat
     verdict = asyncio.run(evaluator.judge(evaluator.items()[0], model, Setting(NoSandbox(), LIMITS)))
     ((messages, sampling),) = model.asked
     assert [message.role for message in messages] == ["system", "user"]
+    assert messages[0].content == PROMPTS[spec.type]  # type: ignore[attr-defined]
     assert verdict.messages == messages
     assert (verdict.prompt_tokens, verdict.answer_tokens) == (7, 3)
     assert sampling.temperature == 0.0

@@ -13,14 +13,23 @@ import pytest
 from cycleqd.api.tasks import PythonTestsEvaluator
 from cycleqd_runner.tasks.contract import Evaluator, Item, Setting
 from cycleqd_runner.tasks.python_tests import python_tests_evaluator
-from tests.runner.tasks.python_problems import MBPP, SANITIZED
+from tests.runner.tasks.python_problems import MBPP, MBPP_PLUS, SANITIZED
 from tests.runner.tasks.support import LIMITS, NoSandbox, Scripted, judge_all, judge_answers
 
 NARROW = {"narrow": "def f(x):\n    return 2"}
 
 
-def built(item: dict[str, object], *, extra_tests: bool = True) -> Evaluator:
-    spec = PythonTestsEvaluator(type="PythonTests", data="items.jsonl", extra_tests=extra_tests)
+PAPER = (
+    "You are an exceptionally intelligent coding assistant that consistently delivers accurate and reliable responses "
+    "to user instructions."
+)
+OWN = {"id": "one", "prompt": "Write f.", "tests": ["assert f(1) == 2"]}
+
+
+def built(item: dict[str, object], *, extra_tests: bool = True, system_prompt: str | None = None) -> Evaluator:
+    spec = PythonTestsEvaluator(
+        type="PythonTests", data="items.jsonl", extra_tests=extra_tests, system_prompt=system_prompt
+    )
     return python_tests_evaluator(spec, json.dumps(item).encode())
 
 
@@ -39,6 +48,29 @@ def test_items_are_asked_once_and_greedily() -> None:
     asyncio.run(evaluator.judge(evaluator.items()[0], model, Setting(NoSandbox(), LIMITS)))
     ((_, sampling),) = model.asked
     assert (sampling.temperature, sampling.stop) == (0.0, ())
+
+
+@pytest.mark.parametrize(
+    ("item", "chosen", "told"),
+    [
+        pytest.param(MBPP, None, [PAPER], id="MBPP"),
+        pytest.param(SANITIZED, None, [PAPER], id="sanitized MBPP"),
+        pytest.param(MBPP_PLUS, None, [PAPER], id="EvalPlus"),
+        pytest.param(OWN, None, ["Answer with Python."], id="this product's form"),
+        pytest.param({**OWN, "system_prompt": "Be brief."}, None, ["Be brief."], id="with a prompt of its own"),
+        pytest.param(MBPP, "Be brief.", ["Be brief."], id="the manifest's word"),
+        pytest.param(MBPP, "", [], id="none"),
+    ],
+)
+def test_each_form_is_asked_with_its_own_system_prompt(
+    item: dict[str, object], chosen: str | None, told: list[str]
+) -> None:
+    evaluator = built(item, system_prompt=chosen)
+    model = Scripted("")
+    asyncio.run(evaluator.judge(evaluator.items()[0], model, Setting(NoSandbox(), LIMITS)))
+    ((messages, _),) = model.asked
+    assert [message.content for message in messages if message.role == "system"] == told
+    assert messages[-1].role == "user"
 
 
 def test_extra_tests_are_run_unless_switched_off() -> None:

@@ -16,6 +16,12 @@ Content = Counter[tuple[str | None, ...]]
 SHOWN = 800
 """Characters of a statement's output that the model sees; AgentBench's number."""
 
+CONCATENATED = 1024
+"""Bytes at which GROUP_CONCAT cuts: MySQL 8's default, which leaves 170 rows in AgentBench's hash."""
+
+MOST_NEW_ROWS = 10_000
+"""Rows that may be added to an item's table before it is looked at no further."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,6 +54,14 @@ class Database(Protocol):
 
     async def content(self, most: int) -> Content | None:
         """Return the first ``most`` rows of the item's table; None if it cannot be read any more.
+
+        Raises:
+            TemporaryError: the server failed.
+        """
+        ...
+
+    async def answer_md5(self) -> str | None:
+        """Return AgentBench's hash of the item's table as its files write it; None if it cannot be read any more.
 
         Raises:
             TemporaryError: the server failed.

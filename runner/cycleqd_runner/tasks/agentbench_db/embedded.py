@@ -10,12 +10,21 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import md5
 from typing import Any
 
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import Unscored
 from cycleqd_runner.sandbox import Execution, Sandbox
-from cycleqd_runner.tasks.agentbench_db.databases import SHOWN, Content, Output, Table, cell_text
+from cycleqd_runner.tasks.agentbench_db.databases import (
+    CONCATENATED,
+    MOST_NEW_ROWS,
+    SHOWN,
+    Content,
+    Output,
+    Table,
+    cell_text,
+)
 from cycleqd_runner.tasks.contract import Setting
 from cycleqd_runner.tasks.executable import one_line
 from cycleqd_runner.tasks.inside import program
@@ -50,6 +59,11 @@ class _Database:
             return None
         return Counter(tuple(cell_text(value) for value in row) for row in found["rows"])
 
+    async def answer_md5(self) -> str | None:
+        """Return what AgentBench's query would give on the paper's server for what the table holds."""
+        content = await self.content(len(self._table.rows) + MOST_NEW_ROWS)
+        return None if content is None else f"[({_hash(content)!r},)]"
+
     async def _run(self, statements: list[str], most: int) -> dict[str, Any] | str:
         """Return what the program found, or the limit that ended it."""
         work = {
@@ -73,3 +87,14 @@ class _Database:
                 return "memory"
             raise Unscored(f"The SQLite session gave no result ({detail}): see the sandbox's log.") from error
         return found
+
+
+def _hash(content: Content) -> str | None:
+    """Hash the rows' hashes in order: CONCAT_WS leaves out NULL, GROUP_CONCAT gives NULL for no row and cuts."""
+    rows = (",".join(cell for cell in row if cell is not None) for row in content.elements())
+    hashes = ",".join(sorted(_md5(row)[:5] for row in rows))
+    return _md5(hashes[:CONCATENATED]) if content else None
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -8,7 +8,7 @@ from cycleqd.api.tasks import AgentBenchDbEvaluator
 from cycleqd.errors import BadData
 from cycleqd.records import BROKEN
 from cycleqd_runner.chat import ChatModel, Message, Sampling
-from cycleqd_runner.tasks.agentbench_db.databases import Content, Database, Server
+from cycleqd_runner.tasks.agentbench_db.databases import MOST_NEW_ROWS, Content, Database, Server
 from cycleqd_runner.tasks.agentbench_db.embedded import Embedded
 from cycleqd_runner.tasks.agentbench_db.items import DbItem, parse_line
 from cycleqd_runner.tasks.agentbench_db.mysql import MySql
@@ -60,7 +60,7 @@ class AgentBenchDb:
 
         Raises:
             TemporaryError: engine or server failed; the item was not judged.
-            BadData: the item's own statement does not run.
+            BadData: the item's own statement does not run, and it has no hash of what the table should hold.
         """
         question = DbItem.model_validate(item.payload)
         episode = _Episode(model, self._sampling, opening(question.prompt, self._spec.server, self._spec.system_prompt))
@@ -73,10 +73,15 @@ class AgentBenchDb:
             await episode.play(database, self._spec.max_turns)
             if question.category == "SELECT" or episode.final is None:
                 return episode.verdict(_judged_by_values(episode, question))
-            wanted = await self._content_after_gold(question, setting)
-            found = await database.content(wanted.total() + 1)
-        right = found == wanted
+            right = await self._is_changed_right(database, question, setting)
         return episode.verdict((1.0, None) if right else (0.0, "the table does not hold what it should"))
+
+    async def _is_changed_right(self, database: Database, question: DbItem, setting: Setting) -> bool:
+        """Return whether the table holds what it should: by AgentBench's hash if the item has it, else row by row."""
+        if question.answer_md5 is not None:
+            return await database.answer_md5() == question.answer_md5
+        wanted = await self._content_after_gold(question, setting)
+        return await database.content(wanted.total() + 1) == wanted
 
     async def _content_after_gold(self, question: DbItem, setting: Setting) -> Content:
         if question.id not in self._after_gold:
@@ -88,15 +93,11 @@ class AgentBenchDb:
                             f"AgentBenchDB item {question.id}: its own statement fails ({one_line(output.text)}): "
                             "correct it, or take the item out of the file."
                         )
-                content = await database.content(len(question.rows) + _MOST_NEW_ROWS)
+                content = await database.content(len(question.rows) + MOST_NEW_ROWS)
             if content is None:
                 raise BadData(f"AgentBenchDB item {question.id}: its own statement removes the table: correct it.")
             self._after_gold[question.id] = content
         return self._after_gold[question.id]
-
-
-_MOST_NEW_ROWS = 10_000
-"""Rows that an item's own statement may add."""
 
 
 class _Episode:

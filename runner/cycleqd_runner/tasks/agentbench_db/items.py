@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cycleqd_runner.tasks.agentbench_db.databases import Table
 from cycleqd_runner.tasks.items import Question
@@ -13,6 +13,14 @@ from cycleqd_runner.tasks.items import Question
 Category = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
 CHANGES: tuple[Category, ...] = ("INSERT", "UPDATE", "DELETE")
 """Items that are judged by what the table holds afterwards; all others are questions."""
+
+TableHash = Annotated[str, Field(pattern=r"^\[\(('[0-9a-f]{32}'|None),\)\]$")]
+"""AgentBench's hash of a table as its files write it: the rows that its query gives, as Python prints them."""
+
+
+def _is_none(value: object) -> bool:
+    """Leave a field out of what is written, so that items without it stay what they are."""
+    return value is None
 
 
 class DbItem(Question):
@@ -22,6 +30,8 @@ class DbItem(Question):
     """``SELECT``: judged by the values of the final answer; else by what the table holds at the end."""
     label: Annotated[tuple[str, ...], Field(min_length=1)]
     """The values; of a change the statement or statements that make it."""
+    answer_md5: TableHash | None = Field(default=None, exclude_if=_is_none)
+    """The hash of the table after a change; None: the table is compared with one on which the label was run."""
     table_name: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float | None, ...], ...]
@@ -68,6 +78,9 @@ class _Line(BaseModel):
     label: Annotated[list[str | int | float], Field(min_length=1)]
     type: Annotated[list[str], Field(min_length=1)]
     table: _Table
+    answer_md5: Annotated[TableHash | None, BeforeValidator(lambda text: text or None)] = Field(
+        default=None, exclude_if=_is_none
+    )
 
 
 def parse_line(value: dict[str, object]) -> DbItem:
@@ -84,6 +97,7 @@ def parse_line(value: dict[str, object]) -> DbItem:
         prompt=f"{line.description}\n{line.add_description}".rstrip(),
         category=category,
         label=tuple(str(one) for one in line.label),
+        answer_md5=line.answer_md5,
         table_name=line.table.table_name,
         columns=tuple(_name(column, number) for number, column in enumerate(line.table.table_info.columns, start=1)),
         rows=tuple(tuple(row) for row in line.table.table_info.rows),

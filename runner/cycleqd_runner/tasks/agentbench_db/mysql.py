@@ -20,7 +20,7 @@ import pymysql
 from pymysql.cursors import SSCursor
 
 from cycleqd.errors import Unscored
-from cycleqd_runner.tasks.agentbench_db.databases import SHOWN, Content, Output, Table, cell_text
+from cycleqd_runner.tasks.agentbench_db.databases import CONCATENATED, SHOWN, Content, Output, Table, cell_text
 from cycleqd_runner.tasks.agentbench_db.private_server import PrivateServer
 from cycleqd_runner.tasks.contract import Setting
 
@@ -95,6 +95,10 @@ class _Database:
         """Return what the item's table holds, as the model's account sees it."""
         return await self._server.run(lambda: self._content(most))
 
+    async def answer_md5(self) -> str | None:
+        """Return what AgentBench's own query gives, asked as the model's account."""
+        return await self._server.run(self._answer_md5)
+
     def make(self) -> None:
         """Create database, table and account."""
         columns = ", ".join(f"{_quoted(column)} TEXT" for column in self._table.columns)
@@ -139,6 +143,16 @@ class _Database:
         try:
             with self._as_model() as rows:
                 return Counter(tuple(cell_text(value) for value in row) for row in rows(query))
+        except pymysql.MySQLError as error:
+            self._what_the_model_did(error)
+            return None
+
+    def _answer_md5(self) -> str | None:
+        columns = ", ".join(_quoted(column) for column in self._table.columns)
+        hashes = f"SELECT SUBSTRING(MD5(CONCAT_WS(',', {columns})), 1, 5) AS h FROM {_quoted(self._table.name)}"  # noqa: S608 - quoted
+        try:
+            with self._as_model() as rows:
+                return str([*rows(f"SELECT MD5(GROUP_CONCAT(h ORDER BY h)) FROM ({hashes}) AS hashes")])  # noqa: S608 - quoted
         except pymysql.MySQLError as error:
             self._what_the_model_did(error)
             return None
@@ -199,7 +213,8 @@ class _Database:
             autocommit=True,
             connect_timeout=30,
             read_timeout=seconds + 2 * GRACE_SECONDS,
-            init_command=f"SET SESSION sql_mode='{MODE}', max_statement_time={seconds}, lock_wait_timeout=30",
+            init_command=f"SET SESSION sql_mode='{MODE}', group_concat_max_len={CONCATENATED}, "
+            f"max_statement_time={seconds}, lock_wait_timeout=30",
         )
         try:
             yield connection
