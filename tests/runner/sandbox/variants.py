@@ -28,7 +28,8 @@ NOBODY = 65534
 _OTHER = 65533
 """User of the sidecar."""
 
-LIMITS = SandboxLimits(timeout_seconds=30, memory_mebibytes=256, processes=24, output_kibibytes=64, files_mebibytes=4)
+LIMITS = SandboxLimits(timeout_seconds=120, memory_mebibytes=256, processes=24, output_kibibytes=64, files_mebibytes=4)
+"""Of rows that name no others. Time is ample: a busy machine is not what they are about."""
 
 
 @dataclass(frozen=True)
