@@ -12,10 +12,9 @@ from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.errors import MissingInput, UnsupportedHere
 from cycleqd.identity import claim
 from cycleqd.orders import Order
-from cycleqd.sidecars import evaluators
+from cycleqd.sidecars import CONTAINERS, evaluators
 from cycleqd.store import FolderStore
 from cycleqd_runner.tasks.agentbench_db import private_server
-from cycleqd_runner.tasks.container.launchers import CONTAINERS
 from cycleqd_runner.unsupported import refuse_without_server, require_machines, require_neighbours
 from cycleqd_runner.worker import run_once
 from tests.core.support import spec_dict
