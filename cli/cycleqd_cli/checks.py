@@ -20,7 +20,7 @@ from cycleqd.store import open_store
 from cycleqd.store.transfer import probe
 from cycleqd_runner.unsupported import (
     refuse_without_containers,
-    refuse_without_machines,
+    refuse_without_sandbox,
     refuse_without_server,
 )
 
@@ -108,7 +108,7 @@ def _sandbox(spec: RunSpec) -> str:
             f"Model-written code cannot be kept in on this machine ({reasons}): run elsewhere, or accept the risk with "
             "spec.sandbox: Unsafe."
         )
-    asyncio.run(refuse_without_machines(spec))
+    asyncio.run(refuse_without_sandbox(spec))
     if chosen == "Unsafe":
         return "Model-written code runs without a sandbox (spec.sandbox: Unsafe)."
     return f"Model-written code runs in {chosen}."

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from cycleqd.api.run import RunSpec
 from cycleqd.api.tasks import AgentBenchDbEvaluator, ContainerEvaluator, Evaluator, InspectEvaluator, LmEvalEvaluator
+from cycleqd.plan import Role
 
 SANDBOX_SOCKET = "CYCLEQD_SANDBOX_SOCKET"
 """Variable of the worker: the socket of the sandbox beside it, where model-written code runs."""
@@ -30,6 +31,19 @@ def evaluators(spec: RunSpec) -> Iterator[Evaluator]:
     """Yield all evaluators of a run: those of its tasks, then those of the report's benchmarks."""
     yield from (task.evaluator for task in spec.tasks)
     yield from (benchmark.evaluator for benchmark in spec.report.benchmarks)
+
+
+def is_first(spec: RunSpec, role: Role, subject: str) -> bool:
+    """Return whether a worker is the run's first one, which tries what evaluators need although it scores nobody.
+
+    What is missing is found out then, and not by the first evaluation, after hours of work.
+
+    Args:
+        spec: of the run.
+        role: of the worker.
+        subject: the expert that it prepares.
+    """
+    return role == "prepare" and subject == spec.experts[0].name
 
 
 def runs_model_code(evaluator: Evaluator) -> bool:

@@ -22,6 +22,7 @@ from cycleqd_operator.ended_jobs import failure_of
 from cycleqd_operator.hands import Hands
 from cycleqd_operator.job_view import JobView
 from cycleqd_operator.metrics import Metrics
+from cycleqd_operator.missing_sidecars import missing_sidecar
 from cycleqd_operator.pod_view import trouble_of_job
 from cycleqd_operator.removal import protect, remove
 from cycleqd_operator.run_store import RunStore, StoreView
@@ -219,7 +220,11 @@ class Reconciler:
         )
 
     async def _slow_starts(self, run: TrackedRun) -> list[Trouble]:
-        """Return why pods do not start, if there are such: wrong image, no node, no Secret."""
+        """Return why pods do not start, if there are such: wrong image, no node, no Secret.
+
+        Raises:
+            UnsupportedHere: a sidecar does not come up, and nothing was computed yet that would be worth waiting.
+        """
         slow = [job for job in run.active if not job.ready and not job.suspended and _age(job) > SLOW_START_SECONDS]
         now = asyncio.get_running_loop().time()
         if not slow:
@@ -228,6 +233,9 @@ class Reconciler:
             run.pods_seen_at = now
             pods = await self._cluster.pods_of_job(slow[0].namespace, slow[0].name)
             run.pod_trouble = trouble_of_job(slow[0], pods, time.time())
+            missing = [sentence for sentence in map(missing_sidecar, pods) if sentence]
+            if missing and slow[0].work.role == "prepare":
+                raise UnsupportedHere(missing[-1])
         return [("WorkersNotStarting", run.pod_trouble)] if run.pod_trouble else []
 
     def _pause(self, run: TrackedRun, verdict: Verdict, troubles: list[Trouble]) -> float | None:

@@ -100,6 +100,7 @@ def container(
         "image": image,
         "restartPolicy": "Always",
         "resources": dict(resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # its last words say why it does not come up
         "securityContext": {**restricted(), **({} if user is None else {"runAsUser": user})},
         "volumeMounts": [{"name": volume, "mountPath": path} for path, volume in mounts.items()],
     }

@@ -1,4 +1,7 @@
-"""Which sidecars a worker's pod needs: none that its work and its run's tasks have no use for."""
+"""Which sidecars a worker's pod needs: none that its work and its run's tasks have no use for.
+
+The run's first worker has all of them, so that one that does not come up is known before anything is computed.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ def sidecars(spec: RunSpec, work: Work, settings: Settings) -> Iterator[PodPart]
     Raises:
         BadManifest: the run needs one that nobody can make.
     """
-    scores = work.role != "prepare"
+    meets = work.role != "prepare" or shared.is_first(spec, work.role, work.subject)
     # Who insists on it gets it everywhere: such a worker opens no other sandbox.
-    if spec.sandbox == "Sidecar" or (scores and any(map(shared.runs_model_code, shared.evaluators(spec)))):
+    if spec.sandbox == "Sidecar" or (meets and any(map(shared.runs_model_code, shared.evaluators(spec)))):
         sandbox = sandbox_sidecar(spec, settings)
         if sandbox:
             yield sandbox
-    if not scores:
+    if not meets:
         return
     if any(map(shared.needs_mysql, shared.evaluators(spec))):
         yield mariadb_sidecar(spec, settings)

@@ -31,7 +31,7 @@ from cycleqd.store.transfer import probe
 from cycleqd_runner.roles.writing import SCORED
 from cycleqd_runner.unsupported import (
     refuse_without_containers,
-    refuse_without_machines,
+    refuse_without_sandbox,
     refuse_without_server,
 )
 
@@ -138,7 +138,7 @@ class LocalRun:
             RunMismatch: the store holds another run.
             CycleQDError: a worker met something that trying again does not help.
         """
-        await refuse_without_machines(self.run.spec)
+        await refuse_without_sandbox(self.run.spec)
         refuse_without_server(evaluators(self.run.spec))
         refuse_without_containers(evaluators(self.run.spec))
         probe(self.store)

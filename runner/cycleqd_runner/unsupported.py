@@ -6,23 +6,23 @@ from collections.abc import Iterable, Iterator
 
 from cycleqd.api import RunSpec
 from cycleqd.api.tasks import ContainerEvaluator, Evaluator
-from cycleqd.errors import UnsupportedHere
+from cycleqd.errors import Unscored, UnsupportedHere
 from cycleqd.sidecars import evaluators, needs_mysql
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
-from cycleqd_runner.tasks.agentbench_db.private_server import require_server
+from cycleqd_runner.tasks.agentbench_db.mysql import require_answer
+from cycleqd_runner.tasks.agentbench_db.private_server import require_server, server_beside
 from cycleqd_runner.tasks.container.launchers import open_launcher
 
 
-async def refuse_without_machines(spec: RunSpec) -> None:
-    """Refuse a run whose items need machines where the sandbox of its manifest has none; others are not looked at.
+async def refuse_without_sandbox(spec: RunSpec) -> None:
+    """Refuse a run whose workers could not open the sandbox of its manifest, or whose items need machines it lacks.
 
     Raises:
         UnsupportedHere: one sentence about what is missing.
         Unscored: the sandbox cannot be opened just now.
     """
-    if any(evaluator.needs_machines for evaluator in evaluators(spec)):
-        async with open_sandbox(spec.sandbox) as sandbox:
-            require_machines(spec, sandbox)
+    async with open_sandbox(spec.sandbox) as sandbox:
+        require_machines(spec, sandbox)
 
 
 def require_machines(spec: RunSpec, sandbox: Sandbox) -> None:
@@ -33,6 +33,29 @@ def require_machines(spec: RunSpec, sandbox: Sandbox) -> None:
                 sandbox.require_machines()
             except UnsupportedHere as error:
                 raise UnsupportedHere(f"{whose} ({evaluator.type}) needs machines, but {error}.") from error
+
+
+def require_neighbours(spec: RunSpec) -> None:
+    """Refuse a run whose evaluators need a server or containers beside the worker that it does not reach.
+
+    For the first worker of a run: what does not answer now is taken for missing, not for away. Blocks for as long as
+    a server takes to refuse or answer.
+
+    Raises:
+        UnsupportedHere: one sentence about what is missing.
+    """
+    refuse_without_containers(evaluators(spec))
+    refuse_without_server(evaluators(spec))
+    socket = server_beside()
+    for whose, evaluator in _named(spec):
+        if socket and needs_mysql(evaluator):
+            try:
+                require_answer(socket)
+            except Unscored as error:
+                raise UnsupportedHere(
+                    f"{whose} ({evaluator.type}) needs a MySQL-protocol server, but the one beside the worker, on "
+                    f"{socket}, cannot be used: {error}"
+                ) from error
 
 
 def refuse_without_server(evaluated: Iterable[Evaluator]) -> None:

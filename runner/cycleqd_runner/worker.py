@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from cycleqd.errors import CycleQDError
 from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Role
+from cycleqd.sidecars import is_first
 from cycleqd.store import ObjectStore
 from cycleqd_runner.ending import leave, outcome_of, stopping_when_told
 from cycleqd_runner.roles.breed import breed
@@ -26,7 +27,7 @@ from cycleqd_runner.roles.finalize import finalize
 from cycleqd_runner.roles.prepare import prepare
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.session import Session
-from cycleqd_runner.unsupported import require_machines
+from cycleqd_runner.unsupported import require_machines, require_neighbours
 
 _LINE_LIMIT = 1 << 20
 """Bytes of one line of work; 10,000 ids need about 80 KB."""
@@ -40,8 +41,11 @@ async def perform(session: Session, order: Order, sandbox: Sandbox) -> Outcome:
         "breed": lambda: breed(session, order.ids, sandbox),
         "finalize": lambda: finalize(session, sandbox),
     }
-    if order.role != "prepare":  # which asks nothing
+    first = is_first(session.spec, order.role, order.subject)
+    if first or order.role != "prepare":  # which asks nothing
         require_machines(session.spec, sandbox)
+    if first:
+        await asyncio.to_thread(require_neighbours, session.spec)
     return Outcome(ok=True, drained=await roles[order.role]() is False)
 
 

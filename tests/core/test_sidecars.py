@@ -8,7 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from cycleqd.api.tasks import Evaluator
-from cycleqd.sidecars import container_key, evaluators, needs_mysql, runs_model_code
+from cycleqd.plan import Role
+from cycleqd.sidecars import container_key, evaluators, is_first, needs_mysql, runs_model_code
 from tests.core.support import run_spec
 
 DB = {"type": "AgentBenchDB", "data": "s3://data/db.jsonl"}
@@ -33,6 +34,14 @@ DB = {"type": "AgentBenchDB", "data": "s3://data/db.jsonl"}
 def test_what_an_evaluator_needs(evaluator: dict[str, Any], code: bool, mysql: bool) -> None:
     validated: Any = TypeAdapter(Evaluator).validate_python(evaluator)
     assert (runs_model_code(validated), needs_mysql(validated)) == (code, mysql)
+
+
+@pytest.mark.parametrize(
+    ("role", "subject", "first"),
+    [("prepare", "sql", True), ("prepare", "shell", False), ("evaluate", "", False), ("breed", "", False)],
+)
+def test_the_worker_of_the_first_expert_is_the_first(role: Role, subject: str, first: bool) -> None:
+    assert is_first(run_spec(2), role, subject) == first
 
 
 def test_benchmarks_of_the_report_are_evaluators_too() -> None:

@@ -10,6 +10,7 @@ from cycleqd.store.transfer import upload_folder
 from tests.e2e.checker import check
 from tests.e2e.cluster import KubectlFailed
 from tests.e2e.scene import Run, Scene
+from tests.e2e.tiny import EXPERTS
 from tests.e2e.world import make_bucket
 
 pytestmark = [pytest.mark.e2e, pytest.mark.together, pytest.mark.timeout(3000)]
@@ -166,6 +167,19 @@ def test_an_expert_of_another_model_fails_the_run_with_one_sentence(scene: Scene
     one_sentence(message, "shape")
     check(run, complete=False)
     assert len(run.failures()) == 1, "what cannot succeed is not repeated"
+
+
+def test_a_sandbox_that_does_not_come_up_fails_the_run_before_it_computes_anything(scene: Scene) -> None:
+    no_sandbox = {"sandbox": {"image": scene.world.outside.operator_image}}
+    run = scene.tiny_run("no-sandbox", {"spec.workers.sidecars": no_sandbox}, knows_experts=False)
+    run.apply()
+    run.reach("its failure", run.has_failed)
+    failed, reason, message = run.condition("Failed")
+    assert (failed, reason) == ("True", "UnsupportedHere")
+    one_sentence(message, "The sandbox beside the worker ended 3 times", "exit code", "spec.workers.sidecars.sandbox")
+    assert not any(run.store.exists(keys.basis_manifest(expert)) for expert in EXPERTS)
+    run.reach_calm()
+    check(run, complete=False)
 
 
 def test_a_result_that_cannot_be_read_is_told_and_made_again(scene: Scene) -> None:

@@ -48,15 +48,20 @@ ON_A_SERVER = EMBEDDED | {"server": "MySQL"}
         pytest.param(BLOCK, {}, ["sandbox"], id="code of a model"),
         pytest.param(Work("evaluate", ids=(2,)), {}, ["sandbox"], id="of an expert"),
         pytest.param(Work("finalize"), {}, ["sandbox"], id="of candidates"),
-        pytest.param(Work("prepare", "sql"), {}, [], id="nothing runs in prepare"),
-        pytest.param(Work("prepare", "sql"), {"sandbox": "Sidecar"}, ["sandbox"], id="but who insists gets it"),
+        pytest.param(Work("prepare", "sql"), {}, ["sandbox"], id="the first worker tries it"),
+        pytest.param(Work("prepare", "sql"), {"sandbox": "Landlock"}, [], id="or its own"),
+        pytest.param(Work("prepare", "shell"), {}, [], id="nothing runs in prepare"),
+        pytest.param(Work("prepare", "shell"), {"sandbox": "Sidecar"}, ["sandbox"], id="but who insists gets it"),
         pytest.param(BLOCK, {"sandbox": "Landlock"}, [], id="inside the worker, by choice"),
         pytest.param(BLOCK, {"sandbox": "Unsafe"}, [], id="no sandbox, by choice"),
         pytest.param(BLOCK, {"tasks": _tasks(LM_EVAL, LM_EVAL, LM_EVAL)}, [], id="no code"),
         pytest.param(BLOCK, {"tasks": _tasks(LM_EVAL, LM_EVAL, EMBEDDED)}, ["sandbox"], id="an embedded database"),
         pytest.param(BLOCK, {"tasks": _tasks(LM_EVAL, LM_EVAL, ON_A_SERVER)}, ["mariadb"], id="a database server"),
         pytest.param(BLOCK, {"tasks": AGENTBENCH_TASKS}, ["sandbox", "mariadb", JUDGE], id="all"),
-        pytest.param(Work("prepare", "sql"), {"tasks": AGENTBENCH_TASKS}, [], id="all, but not for prepare"),
+        pytest.param(
+            Work("prepare", "sql"), {"tasks": AGENTBENCH_TASKS}, ["sandbox", "mariadb", JUDGE], id="all are tried"
+        ),
+        pytest.param(Work("prepare", "python"), {"tasks": AGENTBENCH_TASKS}, [], id="once"),
         pytest.param(
             Work("finalize"),
             {

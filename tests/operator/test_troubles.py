@@ -222,6 +222,20 @@ class TestJobsInTheWay:
         assert condition(world, "Degraded").status == "False"
 
 
+def _without_sandbox(restarts: int) -> dict[str, Any]:
+    """Return the status of a pod whose worker waits for a sandbox that ends again and again."""
+    ended = {"exitCode": 1, "reason": "Error", "message": "no sandbox here (Landlock: Linux 5.13 has it)\n"}
+    sandbox = {
+        "name": "sandbox",
+        "started": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+        "lastState": {"terminated": ended},
+    }
+    worker = {"name": "worker", "state": {"waiting": {"reason": "PodInitializing"}}}
+    return {"phase": "Pending", "containerStatuses": [worker], "initContainerStatuses": [sandbox]}
+
+
 class TestSlowPods:
     OBSTACLE: ClassVar[dict[str, Any]] = {
         "phase": "Pending",
@@ -248,6 +262,36 @@ class TestSlowPods:
         world.start_pods()
         await operator.look()
         assert condition(world, "Degraded").status == "False"
+
+    async def test_a_sidecar_that_does_not_come_up_fails_the_run_before_it_computes_anything(
+        self, world: World
+    ) -> None:
+        world.obstacle = _without_sandbox(restarts=1)
+        world.apply()
+        operator = await started(world)
+        await operator.look()
+        world.make_pods()
+        world.pass_time(31)
+        await operator.look()
+        assert (status_of(world).state, condition(world, "Degraded").reason) == ("Preparing", "WorkersNotStarting")
+        world.live_pods[0]["status"] = _without_sandbox(restarts=3)
+        operator.tracked().pods_seen_at = 0.0  # that was long ago
+        await operator.look()
+        failed = condition(world, "Failed")
+        assert (status_of(world).state, failed.reason) == ("Failed", "UnsupportedHere")
+        assert "The sandbox beside the worker ended 3 times" in failed.message
+        assert "no sandbox here" in failed.message
+        world.stop_pods()
+        await operator.look()
+        assert names(world) == [], "and nothing is tried again"
+
+    async def test_a_sidecar_that_does_not_come_up_later_is_waited_for(self, world: World) -> None:
+        operator = await breeding(world, children=3)
+        world.obstacle = _without_sandbox(restarts=3)
+        world.make_pods()
+        world.pass_time(31)
+        await operator.look()
+        assert (status_of(world).state, condition(world, "Degraded").reason) == ("Breeding", "WorkersNotStarting")
 
     async def test_pods_are_asked_for_only_now_and_then(self, world: World) -> None:
         world.obstacle = self.OBSTACLE

@@ -13,11 +13,13 @@ import pytest
 from cycleqd import keys
 from cycleqd.api import CycleQDRun
 from cycleqd.api.workers import FailurePolicy
-from cycleqd.errors import PermanentError, RunMismatch
+from cycleqd.errors import PermanentError, RunMismatch, UnsupportedHere
 from cycleqd.log import ResultLog
 from cycleqd.report import Report
 from cycleqd.store import FolderStore
 from cycleqd_runner.local import LocalRun, Snapshot
+from cycleqd_runner.sandbox import client
+from cycleqd_runner.sandbox.hosts import SOCKET_VARIABLE
 from tests.core.support import spec_dict
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +130,15 @@ def test_another_manifest_is_refused_and_nothing_is_touched(tmp_path: Path) -> N
     with pytest.raises(RunMismatch, match=r"search\.seed"):
         execute(tmp_path / "run", search={"children": 1, "seed": 7})
     assert {key: store.get(key) for key in store.list()} == before
+
+
+def test_without_a_sandbox_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SOCKET_VARIABLE, raising=False)
+    monkeypatch.setattr(client, "candidates", lambda kind: ("Sidecar",))  # as where there is nothing else
+    with pytest.raises(UnsupportedHere, match=r"no sandbox for model-written code on this machine .*sandbox: Unsafe"):
+        execute(tmp_path / "run")
+    assert list(FolderStore(tmp_path / "run").list()) == []
+    assert not (tmp_path / "logs").exists(), "no worker was started to find that out"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ class Attack:
     """Whether code in a machine has such a thing of its own, or PRoot pretends so: there is nothing to reach."""
     sees_processes: bool = False
     """Whether it is about names of processes, which only pid namespaces hide from machines."""
+    needs_another_user: bool = False
+    """Whether it is about numbers of descriptors, which machines see of processes of their own user."""
     reaches_past_proot: bool = False
     """Whether it reaches out of a machine that nothing but PRoot keeps."""
 
@@ -52,7 +54,8 @@ ATTACKS = (
     Attack("worker-maps", "open('/proc/{worker}/maps', 'rb').read(); print('REACHED')"),
     Attack("worker-cwd", "os.listdir('/proc/{worker}/cwd'); print('REACHED')"),
     Attack("worker-root", "os.listdir('/proc/{worker}/root/var'); print('REACHED')"),
-    Attack("worker-descriptors", "os.listdir('/proc/{worker}/fd'); print('REACHED')"),
+    Attack("worker-descriptors", "os.listdir('/proc/{worker}/fd'); print('REACHED')", needs_another_user=True),
+    Attack("worker-descriptor", "os.readlink('/proc/{worker}/fd/0'); print('REACHED')"),
     Attack("host-environ", "open('/proc/{host}/environ', 'rb').read(); print('REACHED')", reaches_past_proot=True),
     Attack("host-memory", "open('/proc/{host}/mem', 'rb'); print('REACHED')"),
     Attack("parent-memory", "open(f'/proc/{os.getppid()}/mem', 'r+b'); print('REACHED')", own_in_machines=True),

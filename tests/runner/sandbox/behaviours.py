@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 
 from cycleqd_runner.sandbox import Completed, Entry, Execution
 
-MARK = f"314{int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]):05}"
-"""Argument of the ``sleep`` commands that must not survive their execution; of this process, as others test beside it."""
+MARKER = "PYTEST_XDIST_WORKER"
+"""Variable that says who tests, as others do beside it: gw and a number, by default 0."""
+
+
+def mark_of(tester: str) -> str:
+    """Return the argument of the ``sleep`` commands that must not survive their execution, where ``tester`` tests."""
+    return f"314{int(tester[2:]):05}"
+
+
+MARK = mark_of(os.environ.get(MARKER, "gw0"))
 
 
 def bash(script: str, **more: object) -> Execution:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cycleqd.errors import UnsupportedHere
-from cycleqd_runner.sandbox import Completed, Execution, HostSandbox
+from cycleqd_runner.sandbox import Completed
 from tests.runner.sandbox.attacks import ATTACKS, Attack
 from tests.runner.sandbox.behaviours import BEHAVIOURS, MARK, Behaviour
+from tests.runner.sandbox.rows import KEPT_IN, run_executions
 from tests.runner.sandbox.variants import (
-    LIMITS,
     VARIANTS,
     Loop,
     Variant,
@@ -39,19 +38,6 @@ class Suite:
     secret_after: bool
 
 
-async def _run_all(sandbox: HostSandbox, variant: Variant, facts: dict[str, object]) -> dict[str, Completed]:
-    rows: dict[str, tuple[Execution, dict[str, int]]] = {}
-    for behaviour in BEHAVIOURS:
-        if variant.can_be_asked(behaviour):
-            rows[behaviour.id] = (behaviour.execution, behaviour.limits)
-    for attack in ATTACKS:
-        rows["attack-" + attack.id] = (Execution(python=attack.source(facts)), {})
-    done = await asyncio.gather(
-        *(sandbox.run(execution, LIMITS.model_copy(update=limits)) for execution, limits in rows.values())
-    )
-    return dict(zip(rows, done, strict=True))
-
-
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.id)
 def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
     """Run all rows against one provider and close it."""
@@ -69,7 +55,7 @@ def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
             try:
                 with opened(variant, loop, folder, concurrency=12) as sandbox:
                     worker.facts["host"] = sandbox.host.pid
-                    results = loop.run(_run_all(sandbox, variant, worker.facts))
+                    results = loop.run(run_executions(sandbox, variant, worker.facts))
                     marked = processes_with(MARK)
             except UnsupportedHere as error:
                 pytest.skip(str(error))
@@ -91,11 +77,11 @@ def test_attack(suite: Suite, attack: Attack) -> None:
     """What must not be reached is not reached; and without a sandbox it would have been."""
     done = suite.results["attack-" + attack.id]
     if suite.variant.confined:
-        assert done.stdout == b"kept in\n", done
+        assert done.stdout == KEPT_IN, done
     elif attack.works_without and os.geteuid() == 0:
         assert b"REACHED" in done.stdout, done
     else:
-        assert done.stdout.endswith(b"kept in\n"), done
+        assert done.stdout.endswith(KEPT_IN), done
 
 
 def test_no_process_is_left(suite: Suite) -> None:

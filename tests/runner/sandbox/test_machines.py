@@ -14,9 +14,10 @@ import pytest
 
 from cycleqd.errors import BadData, UnsupportedHere
 from cycleqd_runner.sandbox import Completed, HostSandbox, MachineSpec
-from tests.runner.sandbox.attacks import ATTACKS, MACHINE_ATTACKS, Attack
+from tests.runner.sandbox.attacks import Attack
 from tests.runner.sandbox.behaviours import MARK
 from tests.runner.sandbox.machine_behaviours import MACHINE_BEHAVIOURS, MachineBehaviour
+from tests.runner.sandbox.rows import ATTACKS_FROM_MACHINES, KEPT_IN, can_be_asked_of_machines, run_machines
 from tests.runner.sandbox.variants import (
     LIMITS,
     NOBODY,
@@ -32,7 +33,6 @@ pytestmark = pytest.mark.long
 
 # Nothing but PRoot keeps code in under Unsafe, so it runs there as a user to whom nothing of the machine belongs.
 _VARIANTS = (*(v for v in VARIANTS if v.confined), Variant("unsafe-unprivileged", "Unsafe", NOBODY))
-_ATTACKS = (*(attack for attack in ATTACKS if not attack.own_in_machines), *MACHINE_ATTACKS)
 
 
 @dataclass
@@ -45,26 +45,6 @@ class Suite:
     mounts: list[str]
     left: list[str]
     secret_after: bool
-
-
-async def _run(sandbox: HostSandbox, row: MachineBehaviour) -> list[Completed]:
-    async with sandbox.machine(row.spec, LIMITS.model_copy(update=row.limits)) as machine:
-        stdins = (row.stdin, *[b""] * len(row.scripts))
-        return [
-            await machine.run(("bash", "-c", script), stdin=stdin)
-            for script, stdin in zip(row.scripts, stdins, strict=False)
-        ]
-
-
-async def _attack(sandbox: HostSandbox, source: str) -> list[Completed]:
-    async with sandbox.machine(MachineSpec(), LIMITS) as machine:
-        return [await machine.run(("python3", "-c", source))]
-
-
-async def _run_all(sandbox: HostSandbox, variant: Variant, facts: dict[str, object]) -> dict[str, list[Completed]]:
-    tasks = {row.id: _run(sandbox, row) for row in MACHINE_BEHAVIOURS if variant.can_be_asked(row)}
-    tasks |= {"attack-" + attack.id: _attack(sandbox, attack.source(facts)) for attack in _ATTACKS}
-    return dict(zip(tasks, await asyncio.gather(*tasks.values()), strict=True))
 
 
 def _mounts_of(name: str) -> list[str]:
@@ -94,7 +74,7 @@ def suite(request: pytest.FixtureRequest) -> Iterator[Suite]:
                 with opened(variant, loop, folder, concurrency=6) as sandbox:
                     sandbox.require_machines()
                     worker.facts["host"] = sandbox.host.pid
-                    results = loop.run(_run_all(sandbox, variant, worker.facts))
+                    results = loop.run(run_machines(sandbox, variant, worker.facts))
                     marked = processes_with(MARK)
             except UnsupportedHere as error:
                 pytest.skip(str(error))
@@ -112,14 +92,14 @@ def test_machine(suite: Suite, behaviour: MachineBehaviour) -> None:
     assert behaviour.expected(done), done
 
 
-@pytest.mark.parametrize("attack", _ATTACKS, ids=lambda row: row.id)
+@pytest.mark.parametrize("attack", ATTACKS_FROM_MACHINES, ids=lambda row: row.id)
 def test_attack_from_a_machine(suite: Suite, attack: Attack) -> None:
     """Root of a machine reaches no more than other code; and without a sandbox what PRoot does not hide is reached."""
+    if not can_be_asked_of_machines(suite.variant, attack):
+        return
     (done,) = suite.results["attack-" + attack.id]
     if suite.variant.confined:
-        if attack.sees_processes and not suite.variant.own_pids:
-            return  # told in docs/sandbox.md: without a pid namespace, names of processes are seen
-        assert done.stdout == b"kept in\n", done
+        assert done.stdout == KEPT_IN, done
     elif attack.reaches_past_proot:
         assert b"REACHED" in done.stdout, done
 

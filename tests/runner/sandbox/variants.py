@@ -28,7 +28,8 @@ NOBODY = 65534
 _OTHER = 65533
 """User of the sidecar."""
 
-LIMITS = SandboxLimits(timeout_seconds=30, memory_mebibytes=256, processes=24, output_kibibytes=64, files_mebibytes=4)
+LIMITS = SandboxLimits(timeout_seconds=120, memory_mebibytes=256, processes=24, output_kibibytes=64, files_mebibytes=4)
+"""Of rows that name no others. Time is ample: a busy machine is not what they are about."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Variant:
     kind: Kind
     user: int | None = None
     newest_landlock: int = 99
+    aims_at_own_user: bool = False
+    """Whether the process that is attacked is of the user that code runs as."""
 
     @property
     def confined(self) -> bool:
@@ -100,11 +103,11 @@ class Worker:
 
 
 @contextlib.contextmanager
-def attackable_worker() -> Iterator[Worker]:
-    """Open sockets and files that everybody on the machine may use, unless kept in."""
+def attackable_worker(top: str = "/var/tmp") -> Iterator[Worker]:
+    """Open sockets and, in a folder below ``top``, files that everybody on the machine may use, unless kept in."""
     secret = b"secret-of-the-worker-" + os.urandom(8).hex().encode()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cycleqd-worker-", dir="/var/tmp")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cycleqd-worker-", dir=top)))
         folder.chmod(0o777)
         (folder / "file").write_bytes(secret)
         (folder / "file").chmod(0o666)

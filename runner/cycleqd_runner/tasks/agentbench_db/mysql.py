@@ -77,7 +77,7 @@ class MySql:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (pymysql.MySQLError, OSError) as error:
-            raise Unscored(f"The database server failed ({_message(error)}): see its log.") from error
+            raise _server_failed(error) from error
 
 
 class _Database:
@@ -204,22 +204,40 @@ class _Database:
 
     @contextmanager
     def _connected(self, user: str, seconds: float) -> Iterator[pymysql.Connection[pymysql.cursors.Cursor]]:
-        connection = pymysql.connect(
-            unix_socket=self._socket,
-            user=user,
-            database=None if user == "root" else self._name,
-            ssl_disabled=True,  # on a socket of this machine; reading the certificates takes 50 ms
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=30,
-            read_timeout=seconds + 2 * GRACE_SECONDS,
-            init_command=f"SET SESSION sql_mode='{MODE}', group_concat_max_len={CONCATENATED}, "
-            f"max_statement_time={seconds}, lock_wait_timeout=30",
-        )
+        connection = _connect(self._socket, user, None if user == "root" else self._name, seconds)
         try:
             yield connection
         finally:
             connection.close()
+
+
+def require_answer(socket: str) -> None:
+    """Connect once, as for every database. Raises Unscored if the server cannot be used; another one cannot either."""
+    try:
+        _connect(socket, "root", None, SETUP_SECONDS).close()
+    except (pymysql.MySQLError, OSError) as error:
+        raise _server_failed(error) from error
+
+
+def _connect(
+    socket: str, user: str, database: str | None, seconds: float
+) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    return pymysql.connect(
+        unix_socket=socket,
+        user=user,
+        database=database,
+        ssl_disabled=True,  # on a socket of this machine; reading the certificates takes 50 ms
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=30,
+        read_timeout=seconds + 2 * GRACE_SECONDS,
+        init_command=f"SET SESSION sql_mode='{MODE}', group_concat_max_len={CONCATENATED}, "
+        f"max_statement_time={seconds}, lock_wait_timeout=30",
+    )
+
+
+def _server_failed(error: Exception) -> Unscored:
+    return Unscored(f"The database server failed ({_message(error)}): see its log.")
 
 
 def _quoted(name: str) -> str:

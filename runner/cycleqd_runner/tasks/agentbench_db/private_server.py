@@ -20,10 +20,15 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def server_beside() -> str:
+    """Return the socket of the server that is there already; empty if there is none."""
+    return os.environ.get(SOCKET_VARIABLE, "")
+
+
 def require_server() -> None:
     """Raise UnsupportedHere where there is no server and none can be started."""
     missing = [program for program in PROGRAMS if shutil.which(program, path=_PATH) is None]
-    if missing and SOCKET_VARIABLE not in os.environ:
+    if missing and not server_beside():
         raise UnsupportedHere(
             f"AgentBenchDB needs a MySQL-protocol server and {' and '.join(missing)} cannot be found: install MariaDB "
             "(Debian: apt-get install mariadb-server), or set the evaluator's server to SQLite."
@@ -45,8 +50,8 @@ class PrivateServer:
             UnsupportedHere: there is no server and none can be started.
             Unscored: it does not start.
         """
-        if SOCKET_VARIABLE in os.environ:
-            return os.environ[SOCKET_VARIABLE]
+        if beside := server_beside():
+            return beside
         with self._lock:
             if self._keeper is None or self._keeper.poll() is not None:
                 require_server()
