@@ -51,20 +51,27 @@ def held(program: str) -> list[str]:
     return ["/bin/sh", "-c", _HOLD, "judge", program]
 
 
-def looks_until(run: Run, state: str) -> list[Inside]:
-    """Look into each pod that scores individuals, once, until the run is in a state."""
+def looks_until(run: Run, state: str) -> tuple[list[Document], list[Inside]]:
+    """Look into each pod that scores individuals, once, until the run is in a state.
+
+    Returns:
+        All pods as they were last seen, because those of finished Jobs are removed after a while; and the looks.
+    """
+    pods: dict[str, Document] = {}
     seen: dict[str, Inside] = {}
 
     def there() -> bool:
+        has_ended = run.status().get("state") == state
         for pod in run.objects("pods"):
             name = pod["metadata"]["name"]
+            pods[name] = pod
             if name not in seen and _is_held(run, pod):
                 seen[name] = _look(run, pod)
                 _inside(run, pod, "container-", "touch", LOOKED)
-        return run.status().get("state") == state
+        return has_ended
 
     run.reach(f"the state {state}", there, PATIENCE_SECONDS)
-    return list(seen.values())
+    return list(pods.values()), list(seen.values())
 
 
 def _look(run: Run, pod: Document) -> Inside:

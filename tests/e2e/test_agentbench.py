@@ -56,7 +56,7 @@ def test_the_papers_protocols_run_beside_the_worker(scene: Scene) -> None:
     cast.save(scene.folder / "cast")
     upload_folder(open_store(f"{scene.world.uri}/cast"), scene.folder / "cast", "")
     run.apply()
-    seen = looks_until(run, "Succeeded")
+    pods, insides = looks_until(run, "Succeeded")
 
     results = check(run)
     skills = inherited(results, [expert["name"] for expert in run.manifest["spec"]["experts"]])
@@ -64,8 +64,8 @@ def test_the_papers_protocols_run_beside_the_worker(scene: Scene) -> None:
     check_heard(run, cast, skills)
     check_report(run, cast, skills)
     assert run.failures() == []
-    check_pods(run)
-    check_insides(run, seen)
+    check_pods(run, pods)
+    check_insides(run, insides)
 
 
 def manifest(scene: Scene) -> Document:
@@ -171,12 +171,12 @@ def check_report(run: Run, cast: Cast, skills: Skills) -> None:
     assert {name: {b: one and one.mean for b, one in own.items()} for name, own in kept.kept.items()} == shares
 
 
-def check_pods(run: Run) -> None:
+def check_pods(run: Run, pods: list[Document]) -> None:
     """The namespace admits restricted pods only, and these were admitted with all sidecars, none of which ever died."""
     kubectl, namespace = run.world.kubectl, run.world.namespace
     labels = kubectl.get("namespace", namespace)["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    beside = {pod["metadata"]["labels"]["cycleqd.dev/role"]: sidecars(pod) for pod in run.objects("pods")}
+    beside = {pod["metadata"]["labels"]["cycleqd.dev/role"]: sidecars(pod) for pod in pods}
     assert beside == {
         "prepare": {"sandbox": 0},
         **{role: {"sandbox": 0, "mariadb": 0, "container": 0} for role in ("evaluate", "breed", "finalize")},
@@ -189,10 +189,10 @@ def sidecars(pod: Document) -> dict[str, Any]:
     return {status["name"].partition("-")[0]: status["restartCount"] for status in statuses}
 
 
-def check_insides(run: Run, seen: list[Inside]) -> None:
+def check_insides(run: Run, insides: list[Inside]) -> None:
     """In every pod that scored somebody, databases were made, and nothing was left of databases and machines."""
-    assert {inside.role for inside in seen} == {"evaluate", "breed", "finalize"}
+    assert {inside.role for inside in insides} == {"evaluate", "breed", "finalize"}
     fewest = min(run.manifest["spec"]["tasks"][1]["items"].values())
-    for inside in seen:
+    for inside in insides:
         assert inside.made >= fewest
         assert (inside.dropped, inside.left) == (inside.made, [])
