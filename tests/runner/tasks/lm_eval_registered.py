@@ -17,7 +17,7 @@ def save_in_cache(home: Path, data_set: str, subset: str, splits: Mapping[str, S
     """Leave in ``home`` (``HF_HOME``) what ``datasets.load_dataset(data_set, subset)`` leaves there of a download."""
     import datasets  # noqa: PLC0415 - only where the harness is installed
 
-    class Download(datasets.GeneratorBasedBuilder):
+    class Download(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # untyped
         def _info(self) -> datasets.DatasetInfo:
             return datasets.DatasetInfo(features=datasets.Dataset.from_list(next(iter(splits.values()))).features)
 
@@ -65,7 +65,7 @@ def by_the_harness(task: str, reader: Reader, fewshot: int | None = None) -> Sai
     asked: list[tuple[str, Mapping[str, Any]]] = []
     read: list[tuple[str, str]] = []
 
-    class Same(LM):
+    class Same(LM):  # type: ignore[misc]  # untyped
         def generate_until(self, requests: Sequence[Any]) -> list[str]:
             asked.extend(one.args for one in requests)
             return [reader.says(one.args[0], Sampling(1)) for one in requests]
