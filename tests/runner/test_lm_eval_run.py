@@ -19,7 +19,7 @@ datasets = pytest.importorskip("datasets", reason="lm-eval is not installed (cyc
 lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed (cycleqd[benchmarks])")
 
 LONG_SECONDS = 900
-"""For what takes a quarter of a minute on a machine that is not shared."""
+"""For what takes half a minute on a machine that is not shared."""
 pytestmark = pytest.mark.timeout(2 * LONG_SECONDS)
 
 HELLASWAG = Path(lm_eval.__file__).parent / "tasks" / "hellaswag" / "hellaswag.yaml"
