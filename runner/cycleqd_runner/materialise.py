@@ -72,6 +72,11 @@ class Materialiser:
         self._changed = [{other.name for other in basis.manifest.others if other.is_changed} for basis in bases]
         self._residence = residence or Residence()
 
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that are kept for the next child."""
+        return self._residence.nbytes
+
     def tensors(
         self, genome: Genome, *, dtype: torch.dtype | None = None, changed_only: bool = False
     ) -> Iterator[tuple[str, torch.Tensor]]:

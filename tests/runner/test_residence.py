@@ -104,7 +104,7 @@ def test_the_second_swap_reads_no_file(
 ) -> None:
     sources, _ = _sources(base, tmp_path, kind, form)
     first, second = (Individual(sources, genome) for genome in _children(sources, 2))
-    assert sources.open()._residence.nbytes == 0
+    assert sources.open().resident_bytes == 0
     opened = _count_opened(monkeypatch)
     before = dict(first)
     assert {path.suffix for path in opened} >= {".safetensors"}, "else nothing is counted"
@@ -136,10 +136,10 @@ def test_one_model_to_be_written_keeps_nothing(base: Checkpoint, tmp_path: Path)
     child = _children(sources, 1)[0]
     alone = sources.open()
     written = dict(alone.tensors(child))
-    assert alone._residence.nbytes == 0
+    assert alone.resident_bytes == 0
     for name, tensor in sources.materialiser.tensors(child):
         assert torch.equal(tensor, written[name])
-    assert sources.materialiser._residence.nbytes >= sum(base.stored(n.name).nbytes for n in sources.layout.matrices)
+    assert sources.materialiser.resident_bytes >= sum(base.stored(n.name).nbytes for n in sources.layout.matrices)
 
 
 class TestResidence:
