@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_what_cannot_be_exported(tmp_path: Path, options: list[str], expected: s
     assert not (tmp_path / "out").exists()
 
 
-def prepared(tmp_path: Path, *, lora: bool, targets: str | None = None, **size: int) -> tuple[Path, FolderStore]:
+def prepared(tmp_path: Path, *, lora: bool, targets: str | None = None, **size: Any) -> tuple[Path, FolderStore]:
     """Return the manifest and store of a run of three tiny experts whose child 3 is the mean of the first two.
 
     Args:
@@ -80,7 +81,7 @@ def prepared(tmp_path: Path, *, lora: bool, targets: str | None = None, **size: 
     from tests.runner.models import fine_tune, save_adapter, save_llama  # noqa: PLC0415 - torch
 
     base = save_llama(tmp_path / "base", **size)
-    modules = {"target_modules": targets} if targets else {}
+    modules: dict[str, Any] = {"target_modules": targets} if targets else {}
     for seed, task in enumerate(("sql", "shell", "python"), start=1):
         (save_adapter if lora else fine_tune)(base, tmp_path / task, seed, **modules)
     manifest = write(tmp_path / "tiny.yaml", document(tmp_path))

@@ -53,7 +53,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 def _sources(base: Checkpoint, work: Path, kind: str, form: Form) -> tuple[Sources, list[Basis]]:
     """Return two experts on ``base``, made in ``work``: full-rank ones, LoRA adapters, or one of each."""
-    made = {"full": (fine_tune, fine_tune), "lora": (save_adapter, save_adapter), "mixed": (fine_tune, save_adapter)}
+    full: Callable[..., Path] = fine_tune
+    lora: Callable[..., Path] = save_adapter
+    made = {"full": (full, full), "lora": (lora, lora), "mixed": (full, lora)}
     folders = [make(base.folder, work / f"model{k}", k) for k, make in enumerate(made[kind])]
     bases = []
     for k, folder in enumerate(folders):
