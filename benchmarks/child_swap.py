@@ -4,6 +4,7 @@ Run ``python -m benchmarks.child_swap``. Both take turns, on the quickstart's mo
 engine makes the child's weights and answers; by checkpoint, the child is exported and a new process opens vLLM on it
 and answers (Python's and vLLM's imports are not counted). What a swap costs beside the child's evaluation is measured
 on all items of the quickstart's search splits. Swaps are short, so each round makes several, of alternating children.
+Before that, children of made-up full-rank experts go into a small Llama (``synthetic.full_rank``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.quickstart import ask, children, questions
 from benchmarks.report import Figure, absent, at_least, at_most, publish
+from benchmarks.synthetic import full_rank
 
 ROUNDS = 2
 SWAPS = 4
@@ -70,6 +72,7 @@ def main() -> int:
     swaps, evaluations, files = [], [], []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        full = full_rank.figures(work / "full")
         own, asked = children(work, ROUNDS + 1), questions(48)
         first = [((Message("user", "1+1?"),), Sampling(1))]
         materialiser = own[0].sources.materialiser
@@ -104,6 +107,7 @@ def main() -> int:
             Figure("genome to first token, by checkpoint", reload, "s"),
             at_most("swapping a child into a live engine, share of its evaluation", 100 * swap / evaluation, "%", 2),
             at_least("checkpoint and reload / swap in place", reload / swap, "x", 20),
+            *full,
         ],
         ("torch", "transformers"),
     )

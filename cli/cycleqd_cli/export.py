@@ -90,11 +90,11 @@ def _make(run: OpenedRun, child: int | None, folder: Path, *, adapter: bool) -> 
     genome = CandidateGenomes(session).of(chosen)
     card = _card(run, chosen)
     if adapter:
-        export_adapter(folder, session.materialiser, genome, card)
+        export_adapter(folder, session.sources.open(), genome, card)
         return
     names = session.base.names
     with Progress(transient=True) as bar:
-        tensors = session.materialiser.streamed(genome)
+        tensors = session.streamed(genome)
         export_checkpoint(folder, session.base, bar.track(tensors, total=len(names), description="writing"), card)
 
 

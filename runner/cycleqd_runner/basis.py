@@ -148,7 +148,7 @@ class Basis:
         self, name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> torch.Tensor:
         """Return the (min(m, n), rank) singular directions of a ``Full`` matrix, each up to its sign."""
-        high, low, scale = (self._stored[f"{name}.{part}"].read().numpy() for part in ("high", "low", "scale"))
+        high, low, scale = (self._stored[f"{name}.{part}"].read() for part in ("high", "low", "scale"))
         return householder.decode(
             householder.Reflections(high, low, scale), min(self.matrix(name).shape), dtype, device
         )

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from cycleqd.errors import BadModel
@@ -25,7 +23,7 @@ from cycleqd_runner.safetensors_writer import Planned, write_file
 SHARD_BYTES = 64 << 20
 """A file is written when this much is there: large enough to transfer well, small enough to hold beside a matrix."""
 
-_Arrays = dict[str, npt.NDArray[np.generic]]
+_Tensors = dict[str, torch.Tensor]
 
 
 def factorise(
@@ -67,14 +65,14 @@ def factorise(
                 pair = _changed(name, expert, base, tensor)
                 gram = None if pair is None else factors.gram(*pair, device)
                 del pair
-                entry, arrays = _full_rank(tensor, (shape[0], shape[1]), gram, rank)
+                entry, tensors = _full_rank(tensor, (shape[0], shape[1]), gram, rank)
                 del gram
             elif isinstance(expert, Adapter) and tensor in expert.matrices:
-                entry, arrays = _low_rank(name, tensor, expert, (shape[0], shape[1]))
+                entry, tensors = _low_rank(name, tensor, expert, (shape[0], shape[1]))
             else:
-                entry, arrays = MatrixBasis(name=tensor, shape=(shape[0], shape[1]), kind="Lora", rank=0), {}
+                entry, tensors = MatrixBasis(name=tensor, shape=(shape[0], shape[1]), kind="Lora", rank=0), {}
             matrices.append(entry)
-            writer.add(arrays)
+            writer.add(tensors)
         if on_tensor:
             on_tensor(tensor)
     manifest = BasisManifest(
@@ -114,19 +112,19 @@ def _is_changed(name: str, expert: Checkpoint | Adapter, base: Checkpoint, tenso
     return True
 
 
-def _low_rank(name: str, tensor: str, expert: Adapter, shape: tuple[int, int]) -> tuple[MatrixBasis, _Arrays]:
+def _low_rank(name: str, tensor: str, expert: Adapter, shape: tuple[int, int]) -> tuple[MatrixBasis, _Tensors]:
     """Return the exact factors of a matrix that a LoRA adapter changes."""
     left, right = (require_finite(factor, tensor, f"expert {name}") for factor in expert.factors(tensor))
     scaled, v = factors.low_rank(left, right)
     rank = v.shape[1]
-    arrays: _Arrays = {f"{tensor}.us": scaled.contiguous().numpy(), f"{tensor}.v": v.contiguous().numpy()}
+    tensors: _Tensors = {f"{tensor}.us": scaled.contiguous(), f"{tensor}.v": v.contiguous()}
     norm = float(scaled.double().norm())
-    return MatrixBasis(name=tensor, shape=shape, kind="Lora", rank=rank, norm=norm), arrays if rank else {}
+    return MatrixBasis(name=tensor, shape=shape, kind="Lora", rank=rank, norm=norm), tensors if rank else {}
 
 
 def _full_rank(
     tensor: str, shape: tuple[int, int], gram: torch.Tensor | None, rank: int | None
-) -> tuple[MatrixBasis, _Arrays]:
+) -> tuple[MatrixBasis, _Tensors]:
     """Return the directions of the smaller side of a matrix, from its task vector's Gram matrix; None: no change."""
     if gram is None:
         return MatrixBasis(name=tensor, shape=shape, kind="Full", rank=0), {}
@@ -150,15 +148,15 @@ def _full_rank(
 
 @dataclass
 class _Writer:
-    """Collects arrays into files of about :data:`SHARD_BYTES`."""
+    """Collects tensors into files of about :data:`SHARD_BYTES`."""
 
     folder: Path
-    pending: _Arrays = field(default_factory=dict)
+    pending: _Tensors = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict)
 
-    def add(self, arrays: _Arrays) -> None:
-        self.pending.update(arrays)
-        if sum(array.nbytes for array in self.pending.values()) >= SHARD_BYTES:
+    def add(self, tensors: _Tensors) -> None:
+        self.pending.update(tensors)
+        if sum(tensor.nbytes for tensor in self.pending.values()) >= SHARD_BYTES:
             self._flush()
 
     def close(self) -> dict[str, str]:
@@ -168,10 +166,9 @@ class _Writer:
 
     def _flush(self) -> None:
         file = self.folder / f"directions-{len(self.checksums):05d}.safetensors"
-        tensors = {name: torch.from_numpy(array) for name, array in self.pending.items()}
-        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+        plan = [Planned(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in self.pending.items()]
         try:
-            write_file(file, plan, tensors.values())
+            write_file(file, plan, self.pending.values())
         except OSError as error:
             raise translate(error, f"The basis file {file}") from error
         self.checksums[file.name] = sha256(file)

@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 _LIMIT = 2**19 - 1
@@ -29,14 +28,14 @@ class Reflections:
     """Householder vectors of ``(d, r)`` orthonormal columns; their leading ones and zeros are not stored.
 
     Attributes:
-        high: (n,) upper 16 bits of each number, vector by vector.
-        low: (ceil(n / 2),) lower 4 bits, two to a byte, the even number in the low half.
-        scale: (r,) value of the largest magnitude of each vector.
+        high: (n,) uint16, upper 16 bits of each number, vector by vector.
+        low: (ceil(n / 2),) uint8, lower 4 bits, two to a byte, the even number in the low half.
+        scale: (r,) float32, value of the largest magnitude of each vector.
     """
 
-    high: npt.NDArray[np.uint16]
-    low: npt.NDArray[np.uint8]
-    scale: npt.NDArray[np.float32]
+    high: torch.Tensor
+    low: torch.Tensor
+    scale: torch.Tensor
 
     @property
     def nbytes(self) -> int:
@@ -44,9 +43,9 @@ class Reflections:
         return self.high.nbytes + self.low.nbytes + self.scale.nbytes
 
 
-def _below_diagonal(d: int, r: int) -> npt.NDArray[np.bool_]:
+def _below_diagonal(d: int, r: int, device: torch.device | str = "cpu") -> torch.Tensor:
     """Return the (r, d) mask of the stored entries: row j holds the entries j + 1 ... d - 1 of vector j."""
-    return ~np.tri(r, d, dtype=bool)
+    return torch.ones(r, d, dtype=torch.bool, device=device).triu_(1)
 
 
 def encode(columns: torch.Tensor) -> Reflections:
@@ -57,7 +56,7 @@ def encode(columns: torch.Tensor) -> Reflections:
     """
     d, r = columns.shape
     vectors = torch.geqrf(columns.float())[0].cpu().numpy().T  # rounding to float32 is 30 times finer than 20 bits
-    kept = vectors[_below_diagonal(d, r)]
+    kept = vectors[_below_diagonal(d, r).numpy()]
     lengths = d - 1 - np.arange(r)
     scale = np.zeros(r, np.float32)
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
@@ -69,7 +68,8 @@ def encode(columns: torch.Tensor) -> Reflections:
     nibbles = np.zeros(len(codes) + len(codes) % 2, np.uint8)
     nibbles[: len(codes)] = codes & 15
     low = (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8)
-    return Reflections((codes >> 4).astype(np.uint16), low, scale)
+    high = (codes >> 4).astype(np.uint16)
+    return Reflections(torch.from_numpy(high), torch.from_numpy(low), torch.from_numpy(scale))
 
 
 def decode(stored: Reflections, d: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -79,16 +79,18 @@ def decode(stored: Reflections, d: int, dtype: torch.dtype, device: torch.device
         stored: what :func:`encode` returned.
         d: length of a column.
         dtype: float32 or float64, of the arithmetic and the result.
-        device: where the reflections are multiplied.
+        device: where they are unpacked and multiplied; the numbers of the vectors are the same on all devices.
     """
-    r, count = len(stored.scale), len(stored.high)
-    codes = stored.high.astype(np.int32) << 4
-    codes[::2] |= stored.low[: (count + 1) // 2] & 15
-    codes[1::2] |= stored.low[: count // 2] >> 4
-    rows = np.zeros((r, d), np.float64 if dtype == torch.float64 else np.float32)
-    rows[_below_diagonal(d, r)] = codes - (_LIMIT + 1)
-    rows *= stored.scale[:, None].astype(rows.dtype) / _LIMIT
-    vectors = torch.from_numpy(rows).to(device).T
+    high, low, scale = (part.to(device) for part in (stored.high, stored.low, stored.scale))
+    r, count = len(scale), len(high)
+    codes = high.view(torch.int16).int().bitwise_and_(0xFFFF).bitwise_left_shift_(4)  # uint16 has few operations
+    codes[::2] |= low[: (count + 1) // 2] & 15
+    codes[1::2] |= low[: count // 2] >> 4
+    rows = torch.zeros(r, d, dtype=dtype, device=device)
+    rows.masked_scatter_(_below_diagonal(d, r, device), codes.sub_(_LIMIT + 1).to(dtype))
+    step = scale.to(dtype)[:, None]
+    rows *= step / torch.full_like(step, _LIMIT)  # by a plain number, GPUs multiply with its rounded reciprocal
+    vectors = rows.T
     tau = 2.0 / (1.0 + torch.linalg.vector_norm(vectors, dim=0, dtype=torch.float64) ** 2)
     columns: torch.Tensor = torch.linalg.householder_product(vectors, tau.to(dtype))
     return columns

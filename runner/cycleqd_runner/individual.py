@@ -17,6 +17,8 @@ from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.compatibility import open_expert
 from cycleqd_runner.export import adapter_tensors
 from cycleqd_runner.materialise import Materialiser
+from cycleqd_runner.memory import memories
+from cycleqd_runner.residence import Residence
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,24 @@ class Sources:
 
     @property
     def materialiser(self) -> Materialiser:
-        """Makes weights on the GPU where there is one; there is one a process, whose factors stay in memory."""
+        """Makes child after child, on the GPU where there is one; one a process, which keeps what it needs again."""
         return _materialiser(self)
+
+    def open(self, *, is_resident: bool = False) -> Materialiser:
+        """Return what makes weights, on the GPU where there is one.
+
+        Args:
+            is_resident: whether it keeps what the next child needs again; a single model, to be written, needs nothing.
+        """
+        bases = [Basis(basis, open_expert(expert)) for expert, basis in zip(self.experts, self.bases, strict=True)]
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        residence = Residence(*memories(device)) if is_resident else Residence()
+        return Materialiser(Checkpoint(self.base), bases, self.layout, device=device, residence=residence)
 
 
 @lru_cache(maxsize=2)  # a comparison has runs of both forms of genomes
 def _materialiser(sources: Sources) -> Materialiser:
-    bases = [Basis(basis, open_expert(expert)) for expert, basis in zip(sources.experts, sources.bases, strict=True)]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Materialiser(Checkpoint(sources.base), bases, sources.layout, device=device, cache=True)
+    return sources.open(is_resident=True)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from cycleqd.genome import Genome, Layout
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.checkpoints import Checkpoint
 from cycleqd_runner.layouts import joint_basis
+from cycleqd_runner.residence import Held, Part, Residence
+from cycleqd_runner.safetensors_file import Stored
 from cycleqd_runner.weighted_sum import WeightedSum, merged
 
 _SLAB, _DEVICE_SLAB = 1 << 20, 1 << 24
@@ -42,7 +44,7 @@ class Materialiser:
         *,
         arithmetic: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-        cache: bool = False,
+        residence: Residence | None = None,
     ) -> None:
         """Bring together what a run's individuals are made of.
 
@@ -52,8 +54,7 @@ class Materialiser:
             layout: of these bases.
             arithmetic: float32, or float64 where an oracle is to be met.
             device: where tensors are computed and yielded.
-            cache: keep the factors and base weights of the matrices that only low-rank experts change in memory, in
-                ``arithmetic``: a child of LoRA experts is then one product a matrix, and nothing is read.
+            residence: keeps what the next child needs again; None: everything is read each time.
 
         Raises:
             BadData: the bases are not the layout's experts.
@@ -69,8 +70,12 @@ class Materialiser:
         self._positions = {matrix.name: i for i, matrix in enumerate(layout.matrices)}
         self._others = {name: i for i, name in enumerate(layout.others)}
         self._changed = [{other.name for other in basis.manifest.others if other.is_changed} for basis in bases]
-        self._cached_base: dict[str, torch.Tensor] | None = {} if cache else None
-        self._cached_pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] | None = {} if cache else None
+        self._residence = residence or Residence()
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that are kept for the next child."""
+        return self._residence.nbytes
 
     def tensors(
         self, genome: Genome, *, dtype: torch.dtype | None = None, changed_only: bool = False
@@ -122,8 +127,8 @@ class Materialiser:
                 weights = genome.coefficients[:, other].tolist()
                 shares = {k: share for k, share in enumerate(weights) if share and name in self._changed[k]}
             if shares is not None:
-                parts = [(self._bases[k].stored(name), share) for k, share in shares.items()]
-                yield name, merged(self.base.stored(name), parts, self._arithmetic)
+                parts = [(self._residence.part(self._bases[k].stored(name)), share) for k, share in shares.items()]
+                yield name, merged(self._residence.part(self.base.stored(name)), parts, self._arithmetic)
             elif matrix is not None:
                 yield name, matrix
 
@@ -174,7 +179,7 @@ class Materialiser:
         if entry.kind == "Lora" or not entry.rank:
             left, right = basis.factors(name)
             return left.to(self._device, self._arithmetic), right.to(self._device, self._arithmetic)
-        columns = basis.directions(name, self._arithmetic, self._device)
+        columns = self._columns(expert, name)
         own, old = (source.tensor(name).to(self._device, self._arithmetic) for source in (basis, self.base))
         tau = own.sub_(old)
         return (tau @ columns, columns) if tau.shape[0] >= tau.shape[1] else (columns, tau.T @ columns)
@@ -194,15 +199,17 @@ class Materialiser:
         result = torch.empty(shape, dtype=target, device=self._device)
         slab = _SLAB if self._device.type == "cpu" else _DEVICE_SLAB
         step = max(1, slab // (height if is_wide else width))
+        base = self._part(self.base.stored(name), columns=is_wide)
+        owns = [self._part(self._bases[k].stored(name), columns=is_wide) for k, _, _ in full]
         for first in range(0, max(shape) if full else height, step):
             block = slice(first, first + step)
-            old = self._base(name, block, columns=is_wide)
-            total = old.clone()
+            total = self._near(base.slab(block, columns=is_wide)).to(self._arithmetic, copy=True)
+            old = total.clone() if full else total
             if left is not None and right is not None:
                 total.addmm_(left, right[block].T) if is_wide else total.addmm_(left[block], right.T)
-            for k, centre, projector in full:
-                own = self._bases[k].stored(name).slab(block, columns=is_wide)
-                tau = own.to(self._device).to(self.base.dtype(name)).to(self._arithmetic, copy=True).sub_(old)
+            for own, (_, centre, projector) in zip(owns, full, strict=True):
+                numbers = self._near(own.slab(block, columns=is_wide)).to(base.dtype)
+                tau = numbers.to(self._arithmetic, copy=True).sub_(old)
                 if projector is not None:
                     total.addmm_(projector, tau) if is_wide else total.addmm_(tau, projector)
                 total.add_(tau, alpha=centre)
@@ -219,7 +226,7 @@ class Materialiser:
         deviations = gains.astype(np.float64) - centre
         if not deviations.any():
             return centre, None
-        columns = self._bases[expert].directions(name, self._arithmetic, self._device)
+        columns = self._columns(expert, name)
         return centre, (columns * self._numbers(deviations)) @ columns.T
 
     def _active(self, matrix: int, genome: Genome, kind: str) -> list[int]:
@@ -231,17 +238,32 @@ class Materialiser:
         entries = (basis.matrix(name) for basis in self._bases)
         return [k for k, entry in enumerate(entries) if entry.rank and entry.kind == kind]
 
-    def _base(self, name: str, block: slice, *, columns: bool) -> torch.Tensor:
-        """Return some rows or columns of a base matrix, in the arithmetic dtype; not to be written to."""
-        if self._cached_base is None or not self.is_low_rank(self._positions[name]):
-            return self.base.stored(name).slab(block, columns=columns).to(self._device).to(self._arithmetic)
-        if name not in self._cached_base:
-            self._cached_base[name] = self.base.tensor(name).to(self._device, self._arithmetic)
-        return self._cached_base[name][block]
+    def _part(self, stored: Stored, *, columns: bool) -> Part:
+        """Return a matrix of which slabs are taken: where it lies, or, for columns, where they are computed with."""
+        part = self._residence.part(stored)
+        if columns and self._device.type != "cpu":  # columns would be gathered by the CPU, number by number
+            return Held(self._near(part.slab(slice(None))))
+        return part
+
+    def _near(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor on the device; from pinned memory the device fetches it while the CPU goes on."""
+        return tensor.to(self._device, non_blocking=True)
+
+    def _columns(self, expert: int, name: str) -> torch.Tensor:
+        """Return the directions of a full-rank expert's matrix; not to be written to."""
+
+        def unpacked() -> tuple[torch.Tensor]:
+            return (self._bases[expert].directions(name, self._arithmetic, self._device),)
+
+        (columns,) = self._residence.tensors(("directions", expert, name), unpacked)
+        return self._near(columns)
 
     def _factors(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._cached_pairs is not None and name in self._cached_pairs:
-            return self._cached_pairs[name]
+        left, right = self._residence.tensors(("factors", name), lambda: self._joined(name))
+        return self._near(left), self._near(right)
+
+    def _joined(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the factors of all low-rank experts of a matrix, side by side."""
         if self.layout.form == "Core":
             joint = joint_basis(self._bases, name)
             found = joint.left, joint.right
@@ -250,8 +272,6 @@ class Materialiser:
             shape = self.base.shape(name)
             found = tuple(torch.cat([torch.zeros(shape[i], 0), *(p[i] for p in pairs)], 1) for i in (0, 1))  # type: ignore[assignment]
         left, right = (factor.to(self._device, self._arithmetic) for factor in found)
-        if self._cached_pairs is not None:
-            self._cached_pairs[name] = left, right
         return left, right
 
     def _numbers(self, values: npt.NDArray[np.floating]) -> torch.Tensor:

@@ -10,11 +10,12 @@ import importlib.metadata
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cycleqd import __version__, keys
 from cycleqd.archives import compares_items
@@ -36,6 +37,7 @@ from cycleqd_runner.lora import Adapter
 from cycleqd_runner.materialise import Materialiser
 from cycleqd_runner.tasks.benchmark import OpenBenchmark, open_benchmark
 from cycleqd_runner.tasks.opening import RunTask, open_tasks
+from cycleqd_runner.weighted_sum import WeightedSum
 
 GENOMES_IN_MEMORY = 256
 """Genomes kept by a worker: 2 GB for an 8 B model with three full-rank experts, next to nothing for LoRA experts."""
@@ -135,8 +137,12 @@ class Session:
 
     @property
     def materialiser(self) -> Materialiser:
-        """Makes weights of genomes; the factors stay in memory."""
+        """Makes weights of child after child; what it needs again stays in memory."""
         return self.sources.materialiser
+
+    def streamed(self, genome: Genome) -> Iterator[tuple[str, Tensor | WeightedSum]]:
+        """Yield the weights of a model to be written (:meth:`Materialiser.streamed`), of which nothing is kept."""
+        return self.sources.open().streamed(genome)
 
     def individual(self, genome: Genome) -> Individual:
         """Return an individual as engines take it."""

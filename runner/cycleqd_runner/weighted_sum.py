@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cycleqd_runner.safetensors_file import Stored
+from cycleqd_runner.residence import Part
 
 _PIECE = 1 << 18
 """Numbers summed at a time: 1 MiB in float32, which stays in a core's cache from operand to operand."""
@@ -29,7 +29,7 @@ class WeightedSum:
         arithmetic: float32 or float64.
     """
 
-    parts: tuple[Stored, ...]
+    parts: tuple[Part, ...]
     weights: tuple[float, ...]
     dtype: torch.dtype
     arithmetic: torch.dtype = torch.float32
@@ -60,7 +60,7 @@ class WeightedSum:
         return add_up(parts, self.weights, self.arithmetic, dtype)
 
 
-def merged(base: Stored, shares: Sequence[tuple[Stored, float]], arithmetic: torch.dtype) -> WeightedSum:
+def merged(base: Part, shares: Sequence[tuple[Part, float]], arithmetic: torch.dtype) -> WeightedSum:
     """Return ``base + sum_k share_k (part_k - base)``.
 
     The base drops out of a merge whose shares sum to 1, and is then not even read.

@@ -48,6 +48,21 @@ class TestHouseholder:
         got = householder.decode(householder.encode(columns.double()), len(columns), torch.float64)
         assert torch.allclose(got.abs(), columns.abs().double(), atol=1e-12)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    @pytest.mark.parametrize(("d", "r"), [(1, 1), (2, 2), (7, 3), (30, 30), (65, 64), (96, 5)])
+    def test_unpacking_is_numpys_bit_for_bit(self, d: int, r: int, dtype: torch.dtype) -> None:
+        stored = householder.encode(_orthonormal(d, r, d + r))
+        high, low, scale = (part.numpy() for part in (stored.high, stored.low, stored.scale))
+        low_halves = np.stack([low & 15, low >> 4], 1).reshape(-1)[: len(high)]
+        codes = (high.astype(np.int64) * 16 + low_halves) - 2**19
+        rows = np.zeros((r, d), np.float64 if dtype == torch.float64 else np.float32)
+        rows[~np.tri(r, d, dtype=bool)] = codes
+        rows *= scale[:, None].astype(rows.dtype) / rows.dtype.type(2**19 - 1)
+        vectors = torch.from_numpy(rows).T
+        tau = 2.0 / (1.0 + torch.linalg.vector_norm(vectors, dim=0, dtype=torch.float64) ** 2)
+        expected = torch.linalg.householder_product(vectors, tau.to(dtype))
+        assert torch.equal(householder.decode(stored, d, dtype), expected)
+
     def test_child_error_is_below_1e_5_and_size_below_a_quarter(self) -> None:
         d = 512
         generator = torch.Generator().manual_seed(1)

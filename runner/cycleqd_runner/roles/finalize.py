@@ -52,7 +52,7 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     affinity = await patiently(measure, session.base, session.models)
     report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity, benchmarked)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
-        weights = session.materialiser.streamed(models["merged"])
+        weights = session.streamed(models["merged"])
         folder = export_checkpoint(Path(temporary) / "model", session.base, weights, model_card(report, session.spec))
         await patiently(upload_folder, session.store, folder, keys.MODEL)
     await patiently(publish, session.store, report)
