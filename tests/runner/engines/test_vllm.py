@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,8 +185,26 @@ def test_an_architecture_that_vllm_does_not_know_is_refused(tmp_path: Path) -> N
         opened(EngineSpec(type="VLLM"), folder)
 
 
-def test_a_checkpoint_with_parameters_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_parameters_that_it_does_not_know_is_refused_with_all_of_them(tmp_path: Path) -> None:
     folder = save_chat_model(tmp_path)
-    save_file(dict(weights(folder)) | {"model.layers.0.self_attn.sinks": torch.zeros(4)}, folder / "model.safetensors")
-    with pytest.raises(BadModel, match="sinks"):
+    # vLLM stops at the first of these, and leaves the second out without a word.
+    unknown = "model.layers.0.self_attn.sinks", "model.layers.1.mlp.router.bias"
+    constant = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    save_file(
+        dict(weights(folder)) | {name: torch.zeros(4) for name in (*unknown, constant)}, folder / "model.safetensors"
+    )
+    with pytest.raises(BadModel, match=f"no place for 2 of the parameters: {unknown[0]}, {unknown[1]};"):
         opened(EngineSpec(type="VLLM"), folder)
+
+
+def test_a_broken_individual_leaves_those_beside_it_alone(tmp_path: Path) -> None:
+    children = individuals(tmp_path, lora, [(1.0, 0.0), (math.nan, 0.0), (0.5, 0.5)])
+    good = by_transformers([children[0], children[2]])
+    # A cache of few blocks, so that each soon has those that the broken one had.
+    few = {"max_batch_tokens": 512, "concurrent_children": 3}
+    with engine_of(children[0].sources.base, rank=children[0].adapter_rank, **few) as engine:
+        served = engine.serve(children)
+        for _ in range(4):
+            first, broken, last = said_by(served)
+            assert {answer.finish for answer in broken} == {"broken"}
+            assert [first, last] == good
