@@ -42,7 +42,7 @@ def memory_for(what: str, advice: str) -> Iterator[None]:
     """Name both sizes where memory runs out inside.
 
     Args:
-        what: needs the memory, at the beginning of a sentence.
+        what: needs the memory.
         advice: what to do about it, an order without its full stop.
 
     Raises:
@@ -53,7 +53,7 @@ def memory_for(what: str, advice: str) -> Iterator[None]:
     except (MemoryError, RuntimeError, ValueError, OSError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not _ran_out(error):
             raise
-        raise OutOfMemory(f"{what} does not fit into memory: {_sizes(error)}; {advice}.") from error
+        raise OutOfMemory(f"There is not enough memory for {what}: {_sizes(error)}; {advice}.") from error
 
 
 def _ran_out(error: Exception) -> bool:

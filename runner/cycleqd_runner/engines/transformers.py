@@ -54,7 +54,7 @@ class TransformersEngine:
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with memory_for(f"The model in {folder}", "use a smaller one, or a GPU or machine with more memory"):
+        with memory_for(f"the model in {folder}", "use a smaller one, or a GPU or machine with more memory"):
             self._model = _read_model(folder, dtype_of(args.dtype, device))
             self._model.eval()  # type: ignore[no-untyped-call]
             self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
@@ -63,7 +63,7 @@ class TransformersEngine:
         said = self.conversations
         self._decoder = Decoder(self._model, said.tokenizer.backend_tokenizer, said.ends)
         # Proves before any item is asked that the model can be run this way.
-        with memory_for("A batch of one request", _SMALLER_BATCHES):
+        with memory_for("a batch of one request", _SMALLER_BATCHES):
             self._decoder.answer([Request((0, 0), Sampling(max_tokens=2))])
         self.batcher = Batcher(self._answer, max_batch_tokens=args.max_batch_tokens)
 
@@ -85,7 +85,7 @@ class TransformersEngine:
         """Replace parameters in place; see the contract."""
 
         def swap() -> None:
-            with memory_for("An individual's weights, beside the model", MORE_MEMORY):
+            with memory_for("an individual's weights beside the model", MORE_MEMORY):
                 self._weights.load(tensors)
 
         self.batcher.run(swap)
@@ -108,9 +108,9 @@ class TransformersEngine:
         """Call ``work`` with the model while nothing is asked; see the contract."""
 
         def lent() -> Result:
-            with memory_for("An individual's weights, beside the model", MORE_MEMORY):
+            with memory_for("an individual's weights beside the model", MORE_MEMORY):
                 self._weights.load(weights)
-            with memory_for("What gradients need beside the model", _SMALLER_BATCHES):
+            with memory_for("gradients beside the model", _SMALLER_BATCHES):
                 return work(Lent(self._model, self.conversations.complete, self.conversations.limit))
 
         return self.batcher.run(lent)
@@ -119,7 +119,7 @@ class TransformersEngine:
         """Bring the model to another device: where only gradients are wanted, it waits beside the GPU."""
 
         def moved() -> None:
-            with memory_for("The model for gradients", MORE_MEMORY):
+            with memory_for("the model for gradients", MORE_MEMORY):
                 self._model.to(device)  # type: ignore[arg-type]
 
         self.batcher.run(moved)
@@ -131,7 +131,7 @@ class TransformersEngine:
     def _answer(self, requests: Sequence[Asked], unwanted: Callable[[], bool]) -> Sequence[Found]:
         self._weights.check()
         readings = [request for request in requests if isinstance(request, Reading)]
-        with memory_for(f"A batch of {len(requests)} requests", _SMALLER_BATCHES):
+        with memory_for(f"a batch of {len(requests)} requests", _SMALLER_BATCHES):
             if readings:
                 return self._decoder.read(readings, unwanted)
             return self._decoder.answer([request for request in requests if isinstance(request, Request)], unwanted)
@@ -168,7 +168,7 @@ def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             folder, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadModel(f"The model in {folder} cannot be read: {error}") from error
+        raise BadModel(f"the model in {folder} cannot be read: {error}") from error
     kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise UnsupportedHere(

@@ -23,6 +23,7 @@ from torch import Tensor
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadModel, CycleQDError, UnsupportedHere
 from cycleqd_runner.chat import Answer, Likelihood, Message, Sampling, TextModel
+from cycleqd_runner.checkpoints import LM_HEAD
 from cycleqd_runner.engines.batching import Request
 from cycleqd_runner.engines.continuous import Continuous
 from cycleqd_runner.engines.contract import Lent
@@ -152,6 +153,7 @@ class VllmEngine:
                 number: LoRARequest(individual.genome.digest, number, _NO_PATH)
                 for number, individual in enumerate(individuals, 1)
             }
+            self._steps.heads_differ = any(LM_HEAD in individual.names for individual in individuals)
             self._first = 1
 
         self.batcher.run(swap)
@@ -235,7 +237,7 @@ class VllmEngine:
         torch.set_num_threads(threads)
         fork = torch.random.fork_rng(devices=[])  # vLLM seeds the generators
         try:
-            with _looking_at_itself(), fork, memory_for(f"The model in {self._folder} with vLLM", TOO_LARGE):
+            with _looking_at_itself(), fork, memory_for(f"the model in {self._folder} with vLLM", TOO_LARGE):
                 return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**self._settings()))
         except (ValueError, RuntimeError) as error:
             raise _unusable(self._folder, error) from error

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import vllm
 
 from cycleqd.errors import CycleQDError
 from cycleqd_runner.engines.memory import memory_for
 
-Self = TypeVar("Self")
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -25,15 +24,15 @@ class _Refused(NamedTuple):
     error: CycleQDError
 
 
-def called(method: Callable[Concatenate[Self, Given], Result]) -> Callable[Concatenate[Self, Given], object]:
+def called(method: Callable[Given, Result]) -> Callable[Given, Result | _Refused]:
     """Let a worker's method be called by :func:`call`; memory that runs out in it becomes an error of ours."""
 
     @wraps(method)
-    def told(self: Self, *args: Given.args, **kwargs: Given.kwargs) -> object:
+    def told(*args: Given.args, **kwargs: Given.kwargs) -> Result | _Refused:
         advice = "lower engine.args.gpuMemoryUtilization, maxModelLen or maxBatchTokens"
         try:
-            with memory_for("An individual, beside the model in vLLM,", advice):
-                return method(self, *args, **kwargs)
+            with memory_for("an individual beside the model in vLLM", advice):
+                return method(*args, **kwargs)
         except CycleQDError as error:
             return _Refused(error)
 

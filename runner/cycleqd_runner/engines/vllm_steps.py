@@ -11,6 +11,7 @@ import vllm
 from vllm.logprobs import Logprob
 from vllm.outputs import RequestOutput
 
+from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer, Finish, Likelihood, Sampling
 from cycleqd_runner.engines.batching import Asked, Found, Reading
 from cycleqd_runner.engines.conversation import Conversations
@@ -29,10 +30,12 @@ class Steps:
 
     Attributes:
         adapters: of the individuals that are served together, by the numbers that requests have.
+        heads_differ: whether they change the output head.
     """
 
     def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
         self.adapters: dict[int, Any] = {}
+        self.heads_differ = False
         self._readings: dict[int, Reading] = {}
         self._llm = llm
         self._conversations = conversations
@@ -41,6 +44,11 @@ class Steps:
         """See Stepper."""
         call(self._llm, "cycleqd_check")
         if isinstance(request, Reading):
+            if request.served and self.heads_differ:
+                raise UnsupportedHere(
+                    "The experts' LoRA adapters change the output head, and vLLM cannot read texts with such adapters; "
+                    "set engine.args.concurrentChildren to 1."
+                )
             tokens, params = request.text, self._to_read()
             self._readings[ticket] = request
         else:
@@ -74,7 +82,7 @@ class Steps:
     def step(self) -> Iterator[tuple[int, Found]]:
         """See Stepper."""
         fork = torch.random.fork_rng(devices=[])  # vLLM draws for all, also for those who have their own generator
-        with fork, memory_for("A step of what is being answered", TOO_LARGE):
+        with fork, memory_for("what vLLM answers at the time", TOO_LARGE):
             outputs = self._llm.step()
         for output in outputs:
             ticket = int(output.request_id)

@@ -289,6 +289,9 @@ def _adapters(manager: Any) -> Iterator[tuple[str, Tensor]]:  # noqa: ANN401 - v
     """Return the factors that the served adapters have in vLLM's buffers, by their number, layer and part."""
     for slot, number in enumerate(manager.lora_index_to_id):
         for path, module in sorted(manager.modules.items()) if number is not None else ():
-            for kind in ("lora_a_stacked", "lora_b_stacked"):
-                for part, stacked in enumerate(getattr(module, kind)):
-                    yield f"adapter {number}: {path}.{kind}.{part}", stacked[slot]
+            for kind, stacked in sorted(vars(module).items()):
+                parts = (stacked,) if isinstance(stacked, Tensor) else stacked
+                # Lists are views of these by expert.
+                if kind.endswith(("lora_a_stacked", "lora_b_stacked")) and isinstance(parts, tuple):
+                    for part, factor in enumerate(parts):
+                        yield f"adapter {number}: {path}.{kind}.{part}", factor[slot]

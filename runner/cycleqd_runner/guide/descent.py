@@ -105,7 +105,7 @@ def _backward(
     for part in parts(batch, batch_tokens):
         overlay.follow(parametrise(learned))
         with memory_for(
-            f"A gradient over {len(part.targets)} answers of at most {batch_tokens} tokens together",
+            f"a gradient over {len(part.targets)} answers of at most {batch_tokens} tokens together",
             "lower engine.args.maxBatchTokens",
         ):
             loss = answer_loss(lent, part.targets, part.weights)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from cycleqd.api.engine import EngineArgs, EngineSpec
-from cycleqd.errors import BadManifest, BadModel, UnsupportedHere
+from cycleqd.errors import BadManifest, BadModel, OutOfMemory, PermanentError, UnsupportedHere
 from cycleqd.genome import combine
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Sampling, TextModel
@@ -104,10 +104,14 @@ def test_individuals_that_are_served_together_answer_as_each_alone(tmp_path: Pat
     expected = by_transformers(children)
     with engine_of(children[0].sources.base, rank=children[0].adapter_rank, concurrent_children=3) as engine:
         assert said_by(engine.serve(children[:3])) == expected[:3]
+        held = engine.checksum()
         assert answers(engine, QUESTIONS) == expected[0]
         # The same numbers mean others now, and nothing that was kept of the first answers for them.
         assert said_by(engine.serve(children[:0:-1])) == expected[:0:-1]
         assert said_by(engine.serve(children[3:])) == expected[3:]
+        assert engine.checksum() != held
+        engine.serve(children[:3])
+        assert engine.checksum() == held
         with pytest.raises(UnsupportedHere, match="holds 3 individuals at a time, not 4"):
             engine.serve(children)
 
@@ -156,6 +160,37 @@ def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
     with engine_of(folder) as engine:
         engine.load([("model.embed_tokens.weight", embeddings)])
         assert answers(engine, QUESTIONS) == expected
+
+
+@pytest.mark.long  # three processes import vLLM
+@pytest.mark.timeout(900)
+def test_shards_make_their_weights_themselves_and_say_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm = pytest.importorskip("cycleqd_runner.engines.vllm", exc_type=UnsupportedHere)
+    children = individuals(tmp_path, fine_tune, MIXES[:2])
+    base = children[0].sources.base
+    expected = by_transformers(children)
+    with engine_of(base, tensor_parallel_size=2, threads=1) as engine:
+        before = engine.checksum()
+        assert [said_by(engine.serve([child]))[0] for child in children] == expected
+        with pytest.raises(BadModel, match=r"no parameter 'visual\.head', 'visual\.patches'"):
+            engine.load([(name, torch.zeros(1)) for name in ("visual.patches", "visual.head")])
+        assert answers(engine, QUESTIONS) == expected[1]
+        monkeypatch.setattr(vllm, "_PART_BYTES", 1)  # streams, which only this process can make, come tensor by tensor
+        engine.load(iter(weights(base)))
+        assert engine.checksum() == before
+        with pytest.raises(BadModel, match="no parameter 'unknown'"):
+            engine.load(iter([*weights(base)[:4], ("unknown", torch.zeros(1))]))
+        with pytest.raises(PermanentError, match="changing 4 parameters"):
+            answers(engine, QUESTIONS)
+
+
+def test_a_cache_that_does_not_fit_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path)
+    message = r"memory for the model in .* with vLLM: another 953\.7 GiB was needed and [\d.,]+ GiB were free; lower"
+    with pytest.raises(OutOfMemory, match=message), engine_of(folder, max_batch_tokens=10**9):
+        pass
 
 
 def test_gradients_are_computed_beside_it_with_the_weights_that_are_given(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _descend(lent: Lent, learned: list[Tensor], draw: Draw, law: Law) -> None:
     for step in range(law.steps):
         optimiser.zero_grad()
         for part in parts(draw(step), law.batch_tokens):
-            with memory_for("The gradient of a LoRA adapter", "leave out the methods with LoRA"):
+            with memory_for("the gradient of a LoRA adapter", "leave out the methods with LoRA"):
                 answer_loss(lent, part.targets, part.weights).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
