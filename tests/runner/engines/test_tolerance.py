@@ -68,7 +68,6 @@ def test_children_of_the_quickstart_are_within_the_bound(tmp_path: Path) -> None
     if not Path(load_manifest(MANIFEST).spec.base_model.uri).exists():
         pytest.skip("the quickstart's base model is missing: examples/quickstart/prepare_base.py makes it")
     in_place, together = furthest(quickstart_children(tmp_path, 2), "Float32")
-    print("TOLERANCE", in_place, together)
-    assert in_place <= 1e-2
+    assert in_place <= 1e-3
     # Merged weights are rounded to the base's bfloat16, adapters beside it are not.
     assert together <= 0.5
