@@ -60,6 +60,10 @@ class UnsupportedHere(PermanentError):
     """This machine or this build lacks what the manifest asks for."""
 
 
+class OutOfMemory(UnsupportedHere):
+    """A GPU or this machine has less memory than the manifest's settings need."""
+
+
 class AccessDenied(PermanentError):
     """The object store refused the credentials."""
 

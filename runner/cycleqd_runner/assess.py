@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.tasks.opening import RunTask
 from cycleqd_runner.tasks.run import evaluate
+
+_LOG = logging.getLogger(__name__)
 
 Part = tuple[TaskEvaluation, Sequence[Transcript]]
 """What a task's evaluator says about some of its items."""
@@ -103,6 +106,8 @@ async def _assess(
     _ = session.engine, session.materialiser, session.tasks
     opened = time.perf_counter()
     models = load()
+    if _LOG.isEnabledFor(logging.DEBUG):  # it takes a pass over all weights
+        _LOG.debug("The engine holds weights of SHA-256 %s", session.engine.checksum())
     loaded = time.perf_counter()
     asked = await asyncio.gather(
         *(_ask_all(session, model, split, sandbox, race) for model, race in zip(models, races, strict=True))

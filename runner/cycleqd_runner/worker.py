@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 
-from cycleqd.errors import CycleQDError
+from cycleqd.errors import BadManifest, CycleQDError
 from cycleqd.orders import Order, Outcome
 from cycleqd.plan import Role
 from cycleqd.sidecars import is_first
@@ -28,6 +28,9 @@ from cycleqd_runner.roles.prepare import prepare
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.unsupported import require_machines, require_neighbours
+
+LOG_LEVEL_VARIABLE = "CYCLEQD_LOG_LEVEL"
+"""Names how much a worker's log tells: INFO, or DEBUG for the checksums of weights, too."""
 
 _LINE_LIMIT = 1 << 20
 """Bytes of one line of work; 10,000 ids need about 80 KB."""
@@ -96,13 +99,20 @@ async def _read_orders(orders: asyncio.Queue[Order], worker: asyncio.Task[Outcom
         worker.cancel()
 
 
+def _log_level() -> str:
+    level = os.environ.get(LOG_LEVEL_VARIABLE, "INFO")
+    if level not in logging.getLevelNamesMapping():
+        raise BadManifest(f"{LOG_LEVEL_VARIABLE} is {level!r}, which is no level of a log: write INFO or DEBUG.")
+    return level
+
+
 def _until_told_to_stop(main: Coroutine[None, None, Outcome]) -> Outcome:
     """Run ``main``; on SIGTERM or SIGINT leave without waiting for the batch that the engine computes.
 
     What the runner tells meanwhile is the worker's log, on standard error.
     """
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("cycleqd_runner").setLevel(logging.INFO)
+    logging.getLogger("cycleqd_runner").setLevel(_log_level())
 
     async def guarded() -> Outcome:
         task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()

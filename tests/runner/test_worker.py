@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ import pytest
 from tenacity import wait_none
 
 from cycleqd import keys
-from cycleqd.errors import StoreUnreachable
+from cycleqd.errors import BadManifest, StoreUnreachable
 from cycleqd.identity import claim
 from cycleqd.manifest import load_manifest
 from cycleqd.orders import Order, Outcome
@@ -23,7 +24,7 @@ from cycleqd_runner.roles import breed as roles
 from cycleqd_runner.roles import patience
 from cycleqd_runner.sandbox import open_sandbox
 from cycleqd_runner.session import Session
-from cycleqd_runner.worker import run_once
+from cycleqd_runner.worker import LOG_LEVEL_VARIABLE, run_once
 from tests.runner.models import save_adapter, save_llama
 from tests.runner.runs import COMMAND, wait_until, write_manifest
 from tests.runner.test_ending import running, terminate
@@ -75,6 +76,19 @@ def test_a_worker_drains_when_the_run_is_not_running(tiny: FolderStore, evaluate
     assert breed(tiny, 2, 3) == DRAINED
     assert results_in(tiny) == before
     assert not tiny.exists(keys.genome(2)), "not even begun"
+
+
+def test_a_worker_tells_checksums_of_its_weights_when_it_is_asked(
+    tiny: FolderStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert breed(tiny, 2) == DONE
+    assert not re.findall("SHA-256", caplog.text)
+    monkeypatch.setenv(LOG_LEVEL_VARIABLE, "DEBUG")
+    assert breed(tiny, 3, 4) == DONE
+    assert len(set(re.findall("weights of SHA-256 ([0-9a-f]{64})", caplog.text))) == 2
+    monkeypatch.setenv(LOG_LEVEL_VARIABLE, "LOUD")
+    with pytest.raises(BadManifest, match="write INFO or DEBUG"):
+        breed(tiny, 5)
 
 
 def test_a_worker_that_was_paused_within_its_block_keeps_what_it_did(

@@ -69,6 +69,7 @@ class Engine(TextModel, Protocol):
             ~cycleqd.errors.BadData: the conversation does not fit into the context before the model said anything.
             ~cycleqd.errors.BadModel: the tokenizer's chat template refuses the conversation.
             ~cycleqd.errors.TemporaryError: the engine is closed.
+            ~cycleqd.errors.OutOfMemory: what is answered at the same time does not fit.
         """
         ...
 
@@ -82,6 +83,7 @@ class Engine(TextModel, Protocol):
 
         Raises:
             ~cycleqd.errors.BadModel: unknown name, other shape, a name twice, or two values for tied parameters.
+            ~cycleqd.errors.OutOfMemory: what it takes beside the model does not fit.
         """
         ...
 

@@ -20,10 +20,15 @@ from cycleqd_runner.engines.batching import Asked, Batcher, Found, Reading, Requ
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.engines.conversation import Conversations
 from cycleqd_runner.engines.decoding import Decoder
+from cycleqd_runner.engines.memory import memory_for
 from cycleqd_runner.engines.weights import LiveWeights
 from cycleqd_runner.individual import Individual
 
 Result = TypeVar("Result")
+
+MORE_MEMORY = "give each worker more memory, or run fewer on one machine"
+"""What to do where a model fits, but not what has to be beside it."""
+_SMALLER_BATCHES = "lower engine.args.maxBatchTokens"
 
 
 class TransformersEngine:
@@ -49,15 +54,17 @@ class TransformersEngine:
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = _read_model(folder, dtype_of(args.dtype, device))
-        self._model.eval()  # type: ignore[no-untyped-call]
-        self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
+        with memory_for(f"the model in {folder}", "use a smaller one, or a GPU or machine with more memory"):
+            self._model = _read_model(folder, dtype_of(args.dtype, device))
+            self._model.eval()  # type: ignore[no-untyped-call]
+            self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
         self.conversations = Conversations(folder, args.max_model_len)
         self._weights = LiveWeights(self._model)
         said = self.conversations
         self._decoder = Decoder(self._model, said.tokenizer.backend_tokenizer, said.ends)
         # Proves before any item is asked that the model can be run this way.
-        self._decoder.answer([Request((0, 0), Sampling(max_tokens=2))])
+        with memory_for("a batch of one request", _SMALLER_BATCHES):
+            self._decoder.answer([Request((0, 0), Sampling(max_tokens=2))])
         self.batcher = Batcher(self._answer, max_batch_tokens=args.max_batch_tokens)
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
@@ -76,7 +83,12 @@ class TransformersEngine:
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Replace parameters in place; see the contract."""
-        self.batcher.run(lambda: self._weights.load(tensors))
+
+        def swap() -> None:
+            with memory_for("an individual's weights beside the model", MORE_MEMORY):
+                self._weights.load(tensors)
+
+        self.batcher.run(swap)
 
     def serve(self, individuals: Sequence[Individual]) -> Sequence[TransformersEngine]:
         """Hold one individual; see the contract."""
@@ -96,14 +108,21 @@ class TransformersEngine:
         """Call ``work`` with the model while nothing is asked; see the contract."""
 
         def lent() -> Result:
-            self._weights.load(weights)
-            return work(Lent(self._model, self.conversations.complete, self.conversations.limit))
+            with memory_for("an individual's weights beside the model", MORE_MEMORY):
+                self._weights.load(weights)
+            with memory_for("gradients beside the model", _SMALLER_BATCHES):
+                return work(Lent(self._model, self.conversations.complete, self.conversations.limit))
 
         return self.batcher.run(lent)
 
     def move(self, device: torch.device | str) -> None:
         """Bring the model to another device: where only gradients are wanted, it waits beside the GPU."""
-        self.batcher.run(lambda: self._model.to(device))  # type: ignore[arg-type]
+
+        def moved() -> None:
+            with memory_for("the model for gradients", MORE_MEMORY):
+                self._model.to(device)  # type: ignore[arg-type]
+
+        self.batcher.run(moved)
 
     def close(self) -> None:
         """Stop; see the contract."""
@@ -112,15 +131,10 @@ class TransformersEngine:
     def _answer(self, requests: Sequence[Asked], unwanted: Callable[[], bool]) -> Sequence[Found]:
         self._weights.check()
         readings = [request for request in requests if isinstance(request, Reading)]
-        try:
+        with memory_for(f"a batch of {len(requests)} requests", _SMALLER_BATCHES):
             if readings:
                 return self._decoder.read(readings, unwanted)
             return self._decoder.answer([request for request in requests if isinstance(request, Request)], unwanted)
-        except torch.OutOfMemoryError as error:
-            raise UnsupportedHere(
-                f"A batch of {len(requests)} requests does not fit into the GPU's memory; "
-                "lower engine.args.maxBatchTokens."
-            ) from error
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
@@ -154,7 +168,7 @@ def _read_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
             folder, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BadModel(f"The model in {folder} cannot be read: {error}") from error
+        raise BadModel(f"the model in {folder} cannot be read: {error}") from error
     kinds = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise UnsupportedHere(

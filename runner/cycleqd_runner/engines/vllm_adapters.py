@@ -105,8 +105,13 @@ class TiledAdapters(PunicaWrapperCPU):  # type: ignore[misc]  # vLLM's classes h
     def add_lora_logits(
         self, y: Tensor, x: Tensor, lora_a_stacked: Tensor, lora_b_stacked: Tensor, scale: float
     ) -> None:
-        """Add the adapters to the logits; see :meth:`Tiles.add`."""
-        self.of_logits.add(y, x, [lora_a_stacked], [lora_b_stacked], scale)
+        """Add the adapters to the logits; see :meth:`Tiles.add`.
+
+        Logits of a prompt that is read, not answered, are those of one request, which vLLM does not name. No adapter
+        that is read changes the output head (:meth:`.vllm_steps.Steps.add`).
+        """
+        if len(x) == len(self.sampler_indices):
+            self.of_logits.add(y, x, [lora_a_stacked], [lora_b_stacked], scale)
 
 
 def install() -> None:

@@ -11,12 +11,18 @@ import vllm
 from vllm.logprobs import Logprob
 from vllm.outputs import RequestOutput
 
+from cycleqd.errors import UnsupportedHere
 from cycleqd_runner.chat import Answer, Finish, Likelihood, Sampling
 from cycleqd_runner.engines.batching import Asked, Found, Reading
 from cycleqd_runner.engines.conversation import Conversations
+from cycleqd_runner.engines.memory import memory_for
+from cycleqd_runner.engines.vllm_calls import call
 
 Shares: TypeAlias = "Sequence[Mapping[int, Logprob]]"
 """For each token, the probabilities of itself and of others that vLLM was asked for."""
+
+TOO_LARGE = "lower engine.args.maxModelLen or maxBatchTokens, or raise tensorParallelSize or gpuMemoryUtilization"
+"""What to do where vLLM has too little memory."""
 
 
 class Steps:
@@ -24,20 +30,25 @@ class Steps:
 
     Attributes:
         adapters: of the individuals that are served together, by the numbers that requests have.
-        has_broken: whether an answer was broken since this was last set to False.
+        heads_differ: whether they change the output head.
     """
 
     def __init__(self, llm: vllm.LLMEngine, conversations: Conversations) -> None:
         self.adapters: dict[int, Any] = {}
-        self.has_broken = False
+        self.heads_differ = False
         self._readings: dict[int, Reading] = {}
         self._llm = llm
         self._conversations = conversations
 
     def add(self, request: Asked, ticket: int) -> None:
         """See Stepper."""
-        self._llm.collective_rpc("cycleqd_check")
+        call(self._llm, "cycleqd_check")
         if isinstance(request, Reading):
+            if request.served and self.heads_differ:
+                raise UnsupportedHere(
+                    "The experts' LoRA adapters change the output head, and vLLM cannot read texts with such adapters; "
+                    "set engine.args.concurrentChildren to 1."
+                )
             tokens, params = request.text, self._to_read()
             self._readings[ticket] = request
         else:
@@ -70,7 +81,8 @@ class Steps:
 
     def step(self) -> Iterator[tuple[int, Found]]:
         """See Stepper."""
-        with torch.random.fork_rng(devices=[]):  # vLLM draws for all, also for those who have their own generator
+        fork = torch.random.fork_rng(devices=[])  # vLLM draws for all, also for those who have their own generator
+        with fork, memory_for("what vLLM answers at the time", TOO_LARGE):
             outputs = self._llm.step()
         for output in outputs:
             ticket = int(output.request_id)
@@ -83,21 +95,18 @@ class Steps:
         # Stop strings and end tokens are both "stop".
         ended: Finish = "length" if said.finish_reason == "length" else "stop"
         finish = ended if whole == len(tokens) else "broken"
-        self.has_broken |= finish == "broken"
         text = said.text if isinstance(said.stop_reason, str) and finish == "stop" else self._decode(tokens[:whole])
         return Answer(text, len(output.prompt_token_ids), whole, finish)
 
     def _likelihood(self, reading: Reading, shares: Shares) -> Likelihood:
         tokens, own = reading.continuation, shares[-len(reading.continuation) :]
-        is_broken = self._whole(tokens, own) < len(tokens)
-        self.has_broken |= is_broken
         return reading.found(
             math.fsum(found[token].logprob for token, found in zip(tokens, own, strict=True)),
             is_greedy=all(
                 found[token].logprob >= max(one.logprob for one in found.values())
                 for token, found in zip(tokens, own, strict=True)
             ),
-            is_broken=is_broken,
+            is_broken=self._whole(tokens, own) < len(tokens),
         )
 
     def _whole(self, tokens: Sequence[int], shares: Shares) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from cycleqd.errors import BadModel, PermanentError, near_misses
+
+Check = Callable[[Iterable[tuple[str, Tensor]]], Iterator[tuple[str, Tensor]]]
+"""Gives tensors on that fit."""
 
 
 class Intake:
@@ -26,27 +30,41 @@ class Intake:
         self._torn: set[str] = set()
 
     @contextmanager
-    def loading(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[Iterator[tuple[str, Tensor]]]:
-        """Give the tensors of one load, each checked as it comes; those of a ``Sequence`` are all checked first.
+    def loading(self) -> Iterator[Check]:
+        """Begin one load, and give what passes on its tensors, each checked as it comes; those of a ``Sequence`` first.
 
-        What a load that fails has given out counts as torn until it is loaded again.
+        It may be called for one part of the load after the other. What a load that fails has given out counts as torn
+        until it is loaded again.
 
         Raises:
             BadModel: unknown name, other shape, or a name twice.
         """
-        if isinstance(tensors, Sequence):
-            for name, tensor in tensors:
-                self._require_fitting(name, tensor)
         given: set[str] = set()
         try:
-            yield self._checked(tensors, given)
+            yield partial(self._checked, given)
         except BaseException:
             # Whatever stopped the load, what it has changed so far is a mixture of two models.
             self._torn |= given
             raise
         self._torn -= given
 
-    def _checked(self, tensors: Iterable[tuple[str, Tensor]], given: set[str]) -> Iterator[tuple[str, Tensor]]:
+    def require_known(self, names: Iterable[str]) -> None:
+        """Raise BadModel, with all names that the model does not have, if there are any."""
+        unknown = [name for name in names if name not in self._shapes]
+        if unknown:
+            raise BadModel(
+                f"The model has no parameter {', '.join(map(repr, unknown))}{self._hint(unknown[0])}; "
+                "give weights of the same model."
+            )
+
+    def _checked(self, given: set[str], tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(tensors, Sequence):
+            self.require_known(name for name, _ in tensors)
+            for name, tensor in tensors:
+                self._require_fitting(name, tensor)
+        return self._each_checked(given, tensors)
+
+    def _each_checked(self, given: set[str], tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in tensors:
             self._require_fitting(name, tensor)
             if name in given:
@@ -55,8 +73,7 @@ class Intake:
             yield name, tensor
 
     def _require_fitting(self, name: str, tensor: Tensor) -> None:
-        if name not in self._shapes:
-            raise BadModel(f"The model has no parameter {name!r}{self._hint(name)}; give weights of the same model.")
+        self.require_known([name])
         if tuple(tensor.shape) != self._shapes[name]:
             raise BadModel(
                 f"Parameter {name!r} should have the shape {self._shapes[name]} and has {tuple(tensor.shape)}; "
@@ -88,8 +105,8 @@ class LiveWeights:
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copy tensors into the parameters of their names; see :meth:`cycleqd_runner.engines.contract.Engine.load`."""
         first_names: dict[int, str] = {}
-        with self._intake.loading(tensors) as checked:
-            for name, tensor in checked:
+        with self._intake.loading() as checked:
+            for name, tensor in checked(tensors):
                 self._load_one(name, tensor, first_names)
 
     @torch.no_grad()

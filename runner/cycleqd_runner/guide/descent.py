@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from cycleqd.errors import UnsupportedHere
 from cycleqd.genome import Genome
 from cycleqd_runner.engines.attention import Whole
 from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.engines.memory import memory_for
 from cycleqd_runner.engines.prefixes import tree
 from cycleqd_runner.guide.overlay import Overlay
 from cycleqd_runner.guide.targets import Batch, Draw, Target
@@ -77,7 +77,7 @@ def descend(
         parametrise: makes the genome's numbers of what is learned.
 
     Raises:
-        UnsupportedHere: the memory does not suffice.
+        OutOfMemory: the memory does not suffice.
     """
     device = next(lent.model.parameters()).device
     learned = start.detach().to(device, torch.float32, copy=True).requires_grad_()
@@ -104,14 +104,12 @@ def _backward(
     total = 0.0
     for part in parts(batch, batch_tokens):
         overlay.follow(parametrise(learned))
-        try:
+        with memory_for(
+            f"a gradient over {len(part.targets)} answers of at most {batch_tokens} tokens together",
+            "lower engine.args.maxBatchTokens",
+        ):
             loss = answer_loss(lent, part.targets, part.weights)
             loss.backward()  # type: ignore[no-untyped-call]
-        except torch.OutOfMemoryError as error:
-            raise UnsupportedHere(
-                f"A gradient over {len(part.targets)} answers of at most {batch_tokens} tokens together does not fit "
-                "into the GPU's memory: lower engine.args.maxBatchTokens."
-            ) from error
         total += float(loss.detach())
     return total
 

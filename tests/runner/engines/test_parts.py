@@ -6,11 +6,14 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
+from cycleqd.api.engine import EngineSpec
+from cycleqd_runner import engines
 from cycleqd_runner.chat import Sampling
 from cycleqd_runner.engines.batching import Asked, Reading, Request, split
 from cycleqd_runner.engines.prefixes import alike, chunks, tree
@@ -111,3 +114,21 @@ def test_the_oldest_shared_path_is_kept_for_repeated_prompts() -> None:
     result = tree([[5, 6], [5, 6], [5, 6, 7]])
     assert result.own.tolist() == [0, 2, 2]
     assert np.array_equal(result.paths[0], result.paths[1])
+
+
+@pytest.mark.parametrize(
+    ("gpu", "package", "expected"),
+    [
+        pytest.param(True, True, "VLLM", id="GPU and vllm"),
+        pytest.param(True, False, "Transformers", id="GPU only"),
+        pytest.param(False, True, "Transformers", id="vllm only"),
+        pytest.param(False, False, "Transformers", id="neither"),
+    ],
+)
+def test_auto_is_vllm_where_a_gpu_and_the_package_are(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, package: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(engines, "find_spec", lambda name: object() if package and name == "vllm" else None)
+    assert engines.engine_type(EngineSpec()) == expected
+    assert engines.engine_type(EngineSpec(type="VLLM")) == "VLLM"

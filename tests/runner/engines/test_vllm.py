@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from cycleqd.api.engine import EngineArgs, EngineSpec
-from cycleqd.errors import BadManifest, BadModel, UnsupportedHere
+from cycleqd.errors import BadManifest, BadModel, OutOfMemory, PermanentError, UnsupportedHere
 from cycleqd.genome import combine
 from cycleqd_runner.basis import Basis
 from cycleqd_runner.chat import Answer, ChatModel, Likelihood, Sampling, TextModel
@@ -103,10 +104,14 @@ def test_individuals_that_are_served_together_answer_as_each_alone(tmp_path: Pat
     expected = by_transformers(children)
     with engine_of(children[0].sources.base, rank=children[0].adapter_rank, concurrent_children=3) as engine:
         assert said_by(engine.serve(children[:3])) == expected[:3]
+        held = engine.checksum()
         assert answers(engine, QUESTIONS) == expected[0]
         # The same numbers mean others now, and nothing that was kept of the first answers for them.
         assert said_by(engine.serve(children[:0:-1])) == expected[:0:-1]
         assert said_by(engine.serve(children[3:])) == expected[3:]
+        assert engine.checksum() != held
+        engine.serve(children[:3])
+        assert engine.checksum() == held
         with pytest.raises(UnsupportedHere, match="holds 3 individuals at a time, not 4"):
             engine.serve(children)
 
@@ -157,6 +162,37 @@ def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
         assert answers(engine, QUESTIONS) == expected
 
 
+@pytest.mark.long  # three processes import vLLM
+@pytest.mark.timeout(900)
+def test_shards_make_their_weights_themselves_and_say_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm = pytest.importorskip("cycleqd_runner.engines.vllm", exc_type=UnsupportedHere)
+    children = individuals(tmp_path, fine_tune, MIXES[:2])
+    base = children[0].sources.base
+    expected = by_transformers(children)
+    with engine_of(base, tensor_parallel_size=2, threads=1) as engine:
+        before = engine.checksum()
+        assert [said_by(engine.serve([child]))[0] for child in children] == expected
+        with pytest.raises(BadModel, match=r"no parameter 'visual\.head', 'visual\.patches'"):
+            engine.load([(name, torch.zeros(1)) for name in ("visual.patches", "visual.head")])
+        assert answers(engine, QUESTIONS) == expected[1]
+        monkeypatch.setattr(vllm, "_PART_BYTES", 1)  # streams, which only this process can make, come tensor by tensor
+        engine.load(iter(weights(base)))
+        assert engine.checksum() == before
+        with pytest.raises(BadModel, match="no parameter 'unknown'"):
+            engine.load(iter([*weights(base)[:4], ("unknown", torch.zeros(1))]))
+        with pytest.raises(PermanentError, match="changing 4 parameters"):
+            answers(engine, QUESTIONS)
+
+
+def test_a_cache_that_does_not_fit_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    folder = save_chat_model(tmp_path)
+    message = r"memory for the model in .* with vLLM: another 953\.7 GiB was needed and [\d.,]+ GiB were free; lower"
+    with pytest.raises(OutOfMemory, match=message), engine_of(folder, max_batch_tokens=10**9):
+        pass
+
+
 def test_gradients_are_computed_beside_it_with_the_weights_that_are_given(tmp_path: Path) -> None:
     folder, other = save_chat_model(tmp_path / "a"), save_chat_model(tmp_path / "b", seed=1)
 
@@ -184,8 +220,26 @@ def test_an_architecture_that_vllm_does_not_know_is_refused(tmp_path: Path) -> N
         opened(EngineSpec(type="VLLM"), folder)
 
 
-def test_a_checkpoint_with_parameters_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_parameters_that_it_does_not_know_is_refused_with_all_of_them(tmp_path: Path) -> None:
     folder = save_chat_model(tmp_path)
-    save_file(dict(weights(folder)) | {"model.layers.0.self_attn.sinks": torch.zeros(4)}, folder / "model.safetensors")
-    with pytest.raises(BadModel, match="sinks"):
+    # vLLM stops at the first of these, and leaves the second out without a word.
+    unknown = "model.layers.0.self_attn.sinks", "model.layers.1.mlp.router.bias"
+    constant = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    save_file(
+        dict(weights(folder)) | {name: torch.zeros(4) for name in (*unknown, constant)}, folder / "model.safetensors"
+    )
+    with pytest.raises(BadModel, match=f"no place for 2 of the parameters: {unknown[0]}, {unknown[1]};"):
         opened(EngineSpec(type="VLLM"), folder)
+
+
+def test_a_broken_individual_leaves_those_beside_it_alone(tmp_path: Path) -> None:
+    children = individuals(tmp_path, lora, [(1.0, 0.0), (math.nan, 0.0), (0.5, 0.5)])
+    good = by_transformers([children[0], children[2]])
+    # A cache of few blocks, so that each soon has those that the broken one had.
+    few = {"max_batch_tokens": 512, "concurrent_children": 3}
+    with engine_of(children[0].sources.base, rank=children[0].adapter_rank, **few) as engine:
+        served = engine.serve(children)
+        for _ in range(4):
+            first, broken, last = said_by(served)
+            assert {answer.finish for answer in broken} == {"broken"}
+            assert [first, last] == good

@@ -25,6 +25,7 @@ from cycleqd_runner.contest.methods.contract import Candidate, Proposals
 from cycleqd_runner.contest.methods.gradients import Schooling, label, laws, schooling
 from cycleqd_runner.contest.spec import FreshLora, Lora, LoraOnTrainingData
 from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.engines.memory import memory_for
 from cycleqd_runner.guide.descent import Law, answer_loss, parts
 from cycleqd_runner.guide.targets import Draw, Target, batches
 
@@ -91,7 +92,8 @@ def train(lent: Lent, names: list[str], rank: int, draw: Draw, law: Law) -> Fact
         law: how steps are taken.
 
     Raises:
-        UnsupportedHere: none of the parameters belongs to a linear layer, or the memory does not suffice.
+        UnsupportedHere: none of the parameters belongs to a linear layer.
+        OutOfMemory: the memory does not suffice.
     """
     model: Any = lent.model
     linear = [name.removesuffix(".weight") for name in names]
@@ -116,12 +118,8 @@ def _descend(lent: Lent, learned: list[Tensor], draw: Draw, law: Law) -> None:
     for step in range(law.steps):
         optimiser.zero_grad()
         for part in parts(draw(step), law.batch_tokens):
-            try:
+            with memory_for("the gradient of a LoRA adapter", "leave out the methods with LoRA"):
                 answer_loss(lent, part.targets, part.weights).backward()  # type: ignore[no-untyped-call]
-            except torch.OutOfMemoryError as error:
-                raise UnsupportedHere(
-                    "The memory does not suffice to fine-tune the model: leave out the methods with LoRA."
-                ) from error
         optimiser.step()
         schedule.step()
 
