@@ -126,6 +126,13 @@ class Guided:
         return _Start(genome, parents, archive.scores[rows].mean(axis=0), self.law.steps, draws)
 
 
+def planned_steps(individual: int, population: Population, spec: RunSpec, law: GuidedEmitter) -> int:
+    """Return how many steps a guided child takes: more where no child is in the archive that parents come from."""
+    n_experts = len(spec.experts)
+    task = active_task(child_number(individual, n_experts), len(spec.tasks), spec.search)
+    return law.steps if len(_children(population.archives[task], n_experts).members) else law.first_steps
+
+
 def few_of_each(lessons: Sequence[Lesson], n_experts: int) -> list[Lesson]:
     """Return the experts' first lessons of each task: what a regression needs, however many there are."""
     by_expert = [[lesson for lesson in lessons if lesson.teacher == k] for k in range(n_experts)]
