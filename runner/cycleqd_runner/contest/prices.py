@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from statistics import fmean
 
+from cycleqd.api.run import Finalize
 from cycleqd.api.search import GuidedEmitter
 from cycleqd.records import Result
 from cycleqd_runner.emitters import Emitters
@@ -13,12 +14,9 @@ from cycleqd_runner.guide.lessons import Lessons
 from cycleqd_runner.guide.targets import targets_of
 from cycleqd_runner.session import Session
 
-POLISHED = 3
-"""Candidates that finalize polishes at most: the best of each kind."""
-
 
 class Prices:
-    """The prices of one run. Before the first guided child a step is judged by the lessons, then by what steps took."""
+    """The prices of one run. A step is judged by the lessons until elites' children were guided, then by theirs."""
 
     def __init__(self, session: Session) -> None:
         """``session``: of the run; its experts have their results."""
@@ -26,9 +24,10 @@ class Prices:
         self._steps, self._tokens = 0.0, 0
 
     def learn(self, child: Result) -> None:
-        """Note what a child took; one that nobody guided took no steps."""
-        self._steps += child.draws.get("steps", 0.0)
-        self._tokens += child.training_tokens
+        """Note what a guided child took, unless it started from the experts: then a regression is part of it."""
+        if max(child.parents) >= self._session.n_experts and "steps" in child.draws:
+            self._steps += child.draws["steps"]
+            self._tokens += child.training_tokens
 
     def child(self, individual: int) -> float:
         """Return the tokens that guiding the next child will take; 0 where another emitter proposes it."""
@@ -42,7 +41,7 @@ class Prices:
     def polish(self) -> float:
         """Return the tokens that finalize's polishing will take at most."""
         steps = self._session.spec.finalize.polish_steps
-        return POLISHED * steps * self._step if steps else 0.0
+        return polished_at_most(self._session.spec.finalize) * steps * self._step if steps else 0.0
 
     @property
     def _step(self) -> float:
@@ -58,3 +57,9 @@ class Prices:
         by_task = [[len(one.tokens) for one in targets if one.task == task] for task in range(len(names))]
         items = law.batch_items if isinstance(law, GuidedEmitter) else GuidedEmitter(type="Guided").batch_items
         return items * fmean(fmean(own) for own in by_task if own) if targets else 0.0
+
+
+def polished_at_most(settings: Finalize) -> int:
+    """Return how many candidates finalize polishes: the aggregate, the best individual and the best combination."""
+    kinds = 2 + min(1, settings.greedy_steps)
+    return kinds if settings.polish_steps else 0

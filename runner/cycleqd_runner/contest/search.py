@@ -28,7 +28,7 @@ from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.methods import METHODS, Candidate, Proposals
-from cycleqd_runner.contest.prices import POLISHED, Prices
+from cycleqd_runner.contest.prices import Prices, polished_at_most
 from cycleqd_runner.contest.spec import CycleQD, Method, Taught
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
@@ -174,8 +174,7 @@ def _most_tried(method: CycleQD, settings: Finalize) -> int:
     """Return how many candidates finalize scores on the validation split at most."""
     if method.final == "Aggregate":
         return 0
-    polished = POLISHED if settings.polish_steps else 0
-    return 2 + settings.candidates + settings.greedy_steps + polished
+    return 2 + settings.candidates + settings.greedy_steps + polished_at_most(settings)
 
 
 async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter: Meter) -> Final:
