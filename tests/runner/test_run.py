@@ -115,6 +115,9 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     first = next(child for child in children if child.emitter == "Guided")
     assert (first.parents, first.draws["steps"]) == ((0, 1), 2)
     report = report_of(manifest)
+    taught = {one["id"]: tuple(one["teachers"]) for one in report["individuals"]}
+    assert taught == {individual: result.teachers for individual, result in results.items()}
+    assert report["cost"]["polishing"]["seconds"] > 0
     polished = [candidate for candidate in report["candidates"] if candidate["polish"]]
     assert "aggregate-polished" in {candidate["name"] for candidate in polished}
     assert report["cost"]["training_tokens"] > sum(child.training_tokens for child in children)
@@ -134,6 +137,27 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     exported = subprocess.run([*COMMAND, "export", str(manifest), str(adapter), "--final", "--adapter"], check=False)
     assert exported.returncode == 0
     assert (adapter / "adapter_config.json").exists()
+
+
+def test_a_strict_guided_run_of_truncated_full_rank_experts_gives_the_same_bits_again(tmp_path: Path) -> None:
+    base = save_llama(tmp_path / "base")
+    experts = {name: fine_tune(base, tmp_path / name, seed) for seed, name in enumerate(("a", "b"), start=1)}
+    guided = {"type": "Guided", "steps": 1, "firstSteps": 2, "batchItems": 4}
+    search = {"emitter": guided, "basis": {"rank": 3}, "strict": True, "lag": 1, "children": 5}
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / f"{workers}"
+        folder.mkdir()
+        spec = tiny_spec(folder, experts, base, **search) | {"workers": {"parallelism": workers}}
+        manifest = write_manifest(folder / "tiny.yaml", spec)
+        process = start_run(manifest)
+        printed = finish(process)
+        assert process.returncode == 0, printed
+        found.append(results_of(manifest))
+    once, again = found
+    assert [one.emitter for one in once.values()].count("Guided") == 5
+    assert any(one.draws["steps"] == 1 for one in once.values() if one.emitter == "Guided"), "elites have children"
+    assert {who: one.repeatable() for who, one in once.items()} == {who: one.repeatable() for who, one in again.items()}
 
 
 def test_a_run_in_s3_leaves_nothing_but_pictures_and_logs_here(tmp_path: Path, s3_bucket: str) -> None:

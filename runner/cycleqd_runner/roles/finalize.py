@@ -48,7 +48,8 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     }
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
-    usage = replace(scoring.usage, training_tokens=sum(genomes.training_tokens.values()))
+    tokens, polishing = sum(genomes.training_tokens.values()), tuple(genomes.polishing.values())
+    usage = replace(scoring.usage, training_tokens=tokens, polishing=polishing)
     affinity = await patiently(measure, session.base, session.models)
     report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity, benchmarked)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
