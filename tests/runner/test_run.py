@@ -78,6 +78,7 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     assert set(report["scores"]) == {"base", "a", "b", "average", "merged"}
     assert sorted(results_of(manifest)) == list(range(2 + 4))
     assert [(pair["first"], pair["second"]) for pair in report["affinity"]["pairs"]] == [("a", "b")]
+    assert report["affinity"]["verdict"] in " ".join(printed.split()), "it is told before anything is bred"
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final" / "model")
     tokens = AutoTokenizer.from_pretrained(base)("say 1", return_tensors="pt").input_ids
     assert torch.isfinite(model(tokens).logits).all()
