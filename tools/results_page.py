@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from results_claims import HOLDS, OURS, PAPER, Against, Claim, claims_of, parts_of
 
 from cycleqd_runner.contest.curves import pictures
 from cycleqd_runner.contest.entries import Contest, load_contest
@@ -16,8 +20,10 @@ from cycleqd_runner.contest.trials import Trial
 ROOT = Path(__file__).parents[1]
 COMPARISON = ROOT / "examples" / "quickstart" / "compare.yaml"
 PAGE = ROOT / "docs" / "results.md"
-OURS, QUARTER, PAPER = "ours", "ours-quarter", "paper"
-LEAST_KEPT, MOST_SPENT = 0.95, 0.25
+BRED = (OURS, "ours-cycle", PAPER)
+"""Whose children are counted."""
+LONGEST_HOURS, CORES = 6, "2"
+"""What repeating all of it may take, and on how many cores."""
 
 INTRODUCTION = """\
 # Results
@@ -26,126 +32,115 @@ The quickstart's model (SmolLM2-135M-Instruct) and skills (SQL, shell, Python; t
 a task, and 100 test items a task of kinds that no other split has. Every method was allowed the same number of tokens
 with every seed; [comparisons.md](comparisons.md) says how budgets, intervals and verdicts are made.
 
-`make results` repeats this page and goes on whenever it is started again; `cycleqd compare` with `--seed` and
-`--method` plays parts of it on several machines. The data of the tables and curves are in [results.json](results.json).
+The record of each trial is in `benchmarks/comparison/trials`. `make results` goes on with these: it plays what has no
+record yet, which may be nothing, and writes this page. To repeat everything from nothing, `rm -r benchmarks/comparison`
+first. `cycleqd compare` with `--seed` and `--method` plays parts on several machines. The data of the tables and curves
+are in [results.json](results.json).
 """
 
 NOTES = """\
-## What to know about these numbers
-
 - **How ours was chosen.** 18 trials of guidance (loss, lessons, steps, rate), 16 with seed 100 and two with seed 101,
   were made with test scores in view, and the setting with the best test score was taken
   ([decisions.md](decisions.md#guidance-borrows-the-engines-model)). No baseline was tuned like that: `lora` and
-  `layer-wise` had one pair of settings, the others their defaults. Seeds 0 to 4 share about a third of their test items
-  with seed 100; on the other two thirds ours scores 90.8 %, so it was not those items that made it look good.
-- **What ours is here.** A regression, then 96 gradient steps on what the experts answered rightly to 48 search items
-  and 150 lessons a task. At this budget that is a single child: nothing on this page says what the archive adds to
-  guidance.
-- **What the paper's setting is here.** It ends with the paper's own aggregate, as its table rows do. finalize chooses
-  better: in the quickstart's one run (seed 0, 45 children) it took a greedy combination with 45.7 %. That is the row
-  `paper-chosen`, which is not played yet.
+  `layer-wise` have one pair of settings, the others their defaults. Seeds 0 to 4 share about a third of their test
+  items with seed 100.
+- **What the paper's setting is here.** `paper` ends with the paper's own aggregate, as its table rows do;
+  `paper-chosen` is the same search, whose final model finalize chooses on validation items, as it does for ours.
 - **Tokens are counted alike**, whether a model reads, writes or is trained on them; one of training takes about three
   times the arithmetic of one that is read.
-- **Remade rows.** `ours-no-archive` was played with four seeds (82 to 86 %), but took its steps in other units than
-  ours, so it was no fair comparison; that is mended and these records are gone. `ours-quarter` first had 8 steps: its
-  only trial took 25.6 % of the paper's tokens and scored 71.7 %. It has 6 now, to stay below 25 %.
-- Minutes in the last table were taken with 15 processes on one GPU and compare nothing.
 """
-
-WHERE = """\
-The trials on the H200 were played in float32 (`engine.args.dtype: Float32`), which is also what `Auto` means on CPUs
-that do not multiply bfloat16 in hardware; on a GPU `make results` itself would use bfloat16."""
-
-Claim = tuple[str, str, str]
-"""What is claimed, what was measured, and a verdict."""
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not shown"
-IN_THE_MEAN = "holds in the mean, not at the end of the interval"
 
 
 def main() -> int:
     """Write the page. Returns 1 unless all claims hold and every trial is there."""
     contest = load_contest(COMPARISON)
     found = current(contest)
-    claims, drawn = claims_of(found), pictures(found)
+    drawn = pictures(found)
     for name, png in drawn.items():
         (PAGE.parent / "pictures" / f"results-{name}").write_bytes(png)
-    shown = [f"![{name.removesuffix('.png')}](pictures/results-{name})" for name in drawn]
-    tables = markdown(found).split("\n", 1)[1].strip()
-    parts = [INTRODUCTION, claim_table(claims), NOTES, tables, *shown, machines(contest)]
-    PAGE.write_text("\n".join(f"{part.strip()}\n" for part in parts), encoding="utf-8")
+    PAGE.write_text(page(found, partial(current, contest), trials_of(contest), list(drawn)), encoding="utf-8")
     PAGE.with_suffix(".json").write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    claims = claims_of(found)
     print("\n".join(f"{verdict}: {claim}" for claim, _, verdict in claims))
     print(f"{len(found.missing)} trials are missing.")
     return int(bool(found.missing) or any(verdict != HOLDS for _, _, verdict in claims))
 
 
-def claims_of(found: Standings) -> list[Claim]:
-    """Return every claim; one whose trials are not all there is not shown."""
-    return [better_than_all(found), keeps(found), cheaper(found)]
-
-
-def better_than_all(found: Standings) -> Claim:
-    """Ours against everybody who is not a part of it."""
-    claim = f"{OURS} is better than each other method, with an interval of the difference that excludes zero"
-    unplayed = list(dict.fromkeys(method for method, _ in found.missing if not method.startswith(OURS)))
-    others = [row for row in found.rows if row.versus and not row.method.startswith(OURS)]
-    complete = [row for row in others if row.method not in unplayed]
-    unclear = [row.method for row in complete if row.versus and row.versus.high >= 0]
-    measured = f"{len(complete) - len(unclear)} of the {len(complete)} that have all seeds"
-    measured += f", not {', '.join(unclear)}" if unclear else ""
-    measured += f"; not finished: {', '.join(unplayed)}" if unplayed else ""
-    return claim, measured, FAILS if unclear else OPEN if unplayed or not complete else HOLDS
-
-
-def keeps(found: Standings) -> Claim:
-    """Ours against each expert on that expert's own task: in the mean, and at the worse end of the interval."""
-    claim = f"{OURS} keeps at least {100 * LEAST_KEPT:.0f} % of every expert's own skill"
-    rows = {row.method: row for row in found.rows}
-    kept, least = {}, {}
-    for task, expert in found.own_experts.items():
-        versus = rows[expert].versus if expert in rows else None
-        if versus is None:
-            return claim, f"no trial of {expert} with a seed of {OURS}", OPEN
-        score = rows[expert].tasks[task].mean
-        kept[task], least[task] = 1 - versus.tasks[task].mean / score, 1 - versus.tasks[task].high / score
-    told = ", ".join(f"{task} {100 * kept[task]:.0f} % (at least {100 * least[task]:.0f} %)" for task in kept)
-    if min(kept.values()) < LEAST_KEPT:
-        return claim, told, FAILS
-    return claim, told, HOLDS if min(least.values()) >= LEAST_KEPT else IN_THE_MEAN
-
-
-def cheaper(found: Standings) -> Claim:
-    """The paper's final score for fewer tokens."""
-    claim = f"the score of {PAPER} is reached with at most {100 * MOST_SPENT:.0f} % of its tokens"
-    rows = {row.method: row for row in found.rows}
-    absent = [name for name in (QUARTER, PAPER) if name not in rows]
-    if absent:
-        return claim, f"no trial of {' and '.join(absent)}", OPEN
-    ours, paper = rows[QUARTER], rows[PAPER]
-    spent = ours.tokens / paper.tokens
-    scores = f"{100 * ours.mean.mean:.1f} against {100 * paper.mean.mean:.1f}"
-    measured = f"{QUARTER}: {scores} with {100 * spent:.1f} %, {len(ours.seeds)} seeds"
-    if spent > MOST_SPENT or ours.mean.low < paper.mean.high:
-        return claim, measured, FAILS
-    return claim, measured, OPEN if any(method in (QUARTER, PAPER) for method, _ in found.missing) else HOLDS
-
-
-def claim_table(claims: list[Claim]) -> str:
-    """Return the claims as Markdown."""
-    lines = [f"| {claim} | {measured} | {verdict} |" for claim, measured, verdict in claims]
-    return "\n".join(["| claim | measured | |", "| --- | --- | --- |", *lines])
-
-
-def machines(contest: Contest) -> str:
-    """Return where the trials were made."""
+def trials_of(contest: Contest) -> list[Trial]:
+    """Return the records of those who take part."""
     trials = [Trial.model_validate_json(contest.store.get(key)) for key in contest.store.list("trials/")]
-    made = Counter(
-        f"{one.versions['device']}, torch {one.versions['torch']}, transformers {one.versions['transformers']}"
-        for one in trials
-        if one.method in contest.names
+    return [one for one in trials if one.method in contest.names and one.seed in contest.seeds_of(one.method)]
+
+
+def page(found: Standings, against: Against, trials: Sequence[Trial], drawn: Sequence[str]) -> str:
+    """Return the page.
+
+    Args:
+        found: how the contest stands.
+        against: the same with another reference.
+        trials: all records.
+        drawn: names of the pictures.
+    """
+    parts = [
+        INTRODUCTION,
+        table(("claim", "measured", ""), [*claims_of(found), in_time(found, trials)]),
+        "## What each part adds",
+        table(("part", "difference of the mean test score, paired, with 95 % interval", ""), parts_of(against)),
+        "## What to know about these numbers",
+        NOTES + children(found),
+        markdown(found).split("\n", 1)[1],
+        *(f"![{name.removesuffix('.png')}](pictures/results-{name})" for name in drawn),
+        machines(trials),
+    ]
+    return "\n".join(f"{part.strip()}\n" for part in parts)
+
+
+def table(columns: tuple[str, str, str], lines: Sequence[Claim]) -> str:
+    """Return claims or questions as Markdown."""
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([f"| {' | '.join(columns)} |", "| --- | --- | --- |", *rows])
+
+
+def in_time(found: Standings, trials: Sequence[Trial]) -> Claim:
+    """Whether all can be repeated on a small machine: only trials on such a one say so."""
+    claim = f"all trials take at most {LONGEST_HOURS} hours on {CORES} cores"
+    hours, played = sum(one.seconds for one in trials) / 3600, len(trials)
+    measured = f"{hours:.1f} hours, one after another, for {played} of {played + len(found.missing)} trials"
+    small = [one for one in trials if one.versions.get("device") == "CPU" and one.versions.get("cores") == CORES]
+    measured += f", of which {len(small)} were played on {CORES} cores"
+    if len(small) < played or found.missing:
+        return claim, measured, "not shown"
+    return claim, measured, HOLDS if hours <= LONGEST_HOURS else "does not hold"
+
+
+def children(found: Standings) -> str:
+    """Return how many children the budget lasted for: an archive of one or two has little to add."""
+    rows = {row.method: row for row in found.rows}
+    bred = [f"{rows[name].evaluations - len(found.own_experts):.1f} of `{name}`" for name in BRED if name in rows]
+    told = f"- **Children that the budget lasted for**, mean over seeds: {', '.join(bred)}.\n"
+    return told if bred else ""
+
+
+def machines(trials: Sequence[Trial]) -> str:
+    """Return where the trials were made, and how long that took."""
+    made: dict[str, list[Trial]] = defaultdict(list)
+    for one in trials:
+        made[where(one.versions)].append(one)
+    lines = [
+        f"- {len(own)} trials, {sum(one.seconds for one in own) / 3600:.1f} hours together: {place}"
+        for place, own in sorted(made.items(), key=lambda item: -len(item[1]))
+    ]
+    note = (
+        "Hours are the sum of the trials'; what the methods of a seed share, such as the experts' scores, comes on top."
     )
-    lines = [f"- {count} trials: {where}" for where, count in made.most_common()]
-    return "\n".join(["## Machines", "", WHERE, "", *lines])
+    return "\n".join(["## Machines", "", *(lines or ["No trial was played yet."]), *(["", note] if lines else [])])
+
+
+def where(versions: Mapping[str, str]) -> str:
+    """Return a machine and its libraries, as far as the record tells them."""
+    cores = f"{versions['cores']} cores" if "cores" in versions else ""
+    libraries = [f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions]
+    return ", ".join(part for part in (versions.get("device", "unknown machine"), cores, *libraries) if part)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def write_manifests(file: Path, folder: Path) -> None:
     for method in contest.spec.methods:
         if not isinstance(method, CycleQD):
             continue
-        for seed in contest.spec.seeds:
+        for seed in contest.seeds_of(method.name):
             run = contest.run(seed, method, round(children * method.share))
             document = run.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             target = folder / f"{run.metadata.name}.yaml"

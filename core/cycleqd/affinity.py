@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import computed_field
+from pydantic import ValidationError, computed_field
 
+from cycleqd import keys
+from cycleqd.errors import MissingObject
 from cycleqd.records import Record
+from cycleqd.store import ObjectStore
 
 Standing = Literal["unchanged", "far apart", "opposed", "apart", "the same", "unlike", "close"]
 
@@ -74,6 +77,14 @@ class Affinity(Record):
         who = "All experts" if alike == all_pairs > 1 else f"{worst.first} and {worst.second}"
         others = f" The same holds for {alike - 1} more of {all_pairs} pairs." if 1 < alike < all_pairs else ""
         return f"{who} are {_WORDS[worst.standing]}{others}"
+
+
+def read_affinity(store: ObjectStore) -> Affinity | None:
+    """Return what was found out about a run's experts; None: nothing yet, or by a version that writes other records."""
+    try:
+        return Affinity.model_validate_json(store.get(keys.AFFINITY))
+    except (MissingObject, ValidationError):
+        return None
 
 
 _TABLE: tuple[tuple[Standing, Callable[[Pair], bool], str], ...] = (

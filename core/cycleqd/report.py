@@ -68,6 +68,8 @@ class Individual(Record):
     parents: tuple[int, ...] = ()
     active_task: int | None = None
     emitter: str = "Expert"
+    teachers: tuple[int, ...] = ()
+    """Whose right answers guided it; empty where nobody's did, and in reports of older versions."""
     scores: tuple[float, ...] | None = None
     """(n_tasks,) search scores; None: some items had no score, or were not asked."""
     stop: Stop | None = None
@@ -171,6 +173,8 @@ class Cost(Record):
     """Passed forward and backward by guidance, of children and candidates."""
     guidance: Guidance | None = None
     """Of a child, at most; None: not guided, or by an older version."""
+    polishing: Guidance | None = None
+    """Of a candidate final model, at most; None: none was polished, or by an older version."""
     evaluations: int = 0
     """Individuals evaluated on the search splits."""
     stopped: int = 0

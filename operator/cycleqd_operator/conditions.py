@@ -148,7 +148,8 @@ def _prepared(standing: Standing) -> Finding | None:
         return None
     experts = len(standing.spec.experts)
     if standing.n_prepared >= experts:
-        return Finding("True", "ExpertsPrepared", f"All {experts} experts are prepared.")
+        told = f"All {experts} experts are prepared. {standing.verdict}"
+        return Finding("True", "ExpertsPrepared", told.rstrip())
     return Finding("False", "InProgress", f"{standing.n_prepared} of {experts} experts are prepared.")
 
 

@@ -260,6 +260,7 @@ def _as_stored(run: TrackedRun, standing: Standing, view: StoreView, store: RunS
         standing,
         storage_root=run.placing.root,
         n_prepared=len(view.prepared),
+        verdict=view.verdict,
         population=view.population,
         done=view.done,
         quarantined=view.quarantined,

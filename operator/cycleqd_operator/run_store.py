@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from cycleqd import keys
+from cycleqd.affinity import read_affinity
 from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.archives import compares_items
 from cycleqd.errors import MissingObject, RunMismatch
@@ -31,6 +32,7 @@ class StoreView:
 
     Attributes:
         prepared: experts whose basis is complete.
+        verdict: how close the experts are to each other, in words; empty until that is known.
         done: ids that have a result or were given up.
         quarantined: those that were given up, ascending.
         n_broken: how many children are numerically broken.
@@ -41,6 +43,7 @@ class StoreView:
     """
 
     prepared: frozenset[str]
+    verdict: str
     done: frozenset[int]
     quarantined: tuple[int, ...]
     n_broken: int
@@ -66,6 +69,7 @@ class RunStore:
     tally: Tally | None = None
     _log: ResultLog = field(init=False)
     _prepared: set[str] = field(default_factory=set)
+    _verdict: str | None = None
     _failures: dict[str, Failure] = field(default_factory=dict)
     _population: tuple[int, Population] | None = None
 
@@ -113,6 +117,7 @@ class RunStore:
         seconds, share = self._timings(len(spec.experts))
         return StoreView(
             prepared=frozenset(self._prepared),
+            verdict=self._read_verdict(spec),
             done=done,
             quarantined=tuple(sorted(self._log.quarantined)),
             n_broken=len(self._log.broken),
@@ -142,6 +147,13 @@ class RunStore:
                 self._failures[key] = Failure.model_validate_json(self.store.get(key))
             except (ValidationError, MissingObject):
                 continue  # a note that cannot be read accuses nobody
+
+    def _read_verdict(self, spec: RunSpec) -> str:
+        """Return what the experts' comparison says; it is written before the last of them is prepared, or never."""
+        if self._verdict is None and len(self._prepared) >= len(spec.experts):
+            found = read_affinity(self.store)
+            self._verdict = found.verdict if found else ""
+        return self._verdict or ""
 
     def _count(self) -> None:
         """Add what is new to the tally; entries stay in the order in which they were read."""

@@ -49,6 +49,7 @@ class Standing:
         now: Unix time in seconds.
         phase: where the run stands according to :func:`cycleqd.plan.plan`.
         n_prepared: experts whose basis is complete.
+        verdict: how close the experts are to each other, in words; empty: not known.
         population: all individuals with scores; None if the store could not be read.
         done: ids that have a result or were given up.
         quarantined: ids of children that were given up, ascending.
@@ -72,6 +73,7 @@ class Standing:
     now: float
     phase: Phase | None = None
     n_prepared: int = 0
+    verdict: str = ""
     population: Population | None = None
     done: frozenset[int] = frozenset()
     quarantined: tuple[int, ...] = ()

@@ -8,7 +8,7 @@ from functools import cached_property
 from cycleqd.api.search import GuidedEmitter
 from cycleqd.emitter import Emitter, Paper, Proposal
 from cycleqd.fold import Population
-from cycleqd.schedule import emitter_of
+from cycleqd.schedule import EmitterName, emitter_of
 from cycleqd_runner.session import Session
 
 
@@ -22,13 +22,17 @@ class Emitters:
     def propose(self, individual: int, population: Population) -> Proposal:
         """Return a child; the same one for the same population."""
         session = self._session
-        made_by = {entry.id: entry.emitter for entry in session.log.entries.values()}
-        name, chance = emitter_of(individual, session.spec.search, population, made_by)
+        name, chance = self.choice(individual, population)
         emitter = self._guided if name == "Guided" else self._paper
         proposal = emitter.propose(individual, population, session.genome_of)
         if session.spec.search.emitter.type == "Paper":
             return proposal
         return replace(proposal, draws={**proposal.draws, "emitterChance": chance})
+
+    def choice(self, individual: int, population: Population) -> tuple[EmitterName, float]:
+        """Return which emitter proposes a child, and its chance (:func:`cycleqd.schedule.emitter_of`)."""
+        made_by = {entry.id: entry.emitter for entry in self._session.log.entries.values()}
+        return emitter_of(individual, self._session.spec.search, population, made_by)
 
     @cached_property
     def _paper(self) -> Emitter:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cycleqd import keys
+from cycleqd.affinity import read_affinity
 from cycleqd.api import CycleQDRun
 from cycleqd.archives import compares_items
 from cycleqd.errors import EXIT_BAD_INPUT, PermanentError
@@ -126,6 +127,7 @@ class LocalRun:
     _log: ResultLog = field(init=False)
     _workers: list[_Worker] = field(default_factory=list)
     _prepared: set[str] = field(default_factory=set)
+    _is_told: bool = False
     _failures: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -159,6 +161,7 @@ class LocalRun:
         self._collect()
         decision = plan(self.run.spec, self._observed(), smallest_block=1)  # our workers are warm
         self.observer.show(self._snapshot(decision.phase))
+        self._tell_affinity()
         if decision.phase in ("Succeeded", "Cancelled"):
             return True
         for work in decision.start:
@@ -180,6 +183,14 @@ class LocalRun:
         # While anything runs the report is not finished, so it is not read four times a second.
         finalized = not running and is_finalized(self.store, done)
         return Observed(frozenset(self._prepared), done, finalized, running)
+
+    def _tell_affinity(self) -> None:
+        """Say once how close the experts are, as soon as all of them are prepared."""
+        if self._is_told or len(self._prepared) < len(self.run.spec.experts):
+            return
+        self._is_told = True
+        if found := read_affinity(self.store):
+            self.observer.say(found.verdict)
 
     def _snapshot(self, phase: Phase) -> Snapshot:
         spec = self.run.spec

@@ -1,11 +1,28 @@
-"""The verdicts of docs/results.md: nothing is claimed that trials do not show."""
+"""docs/results.md and its verdicts, of made-up trials: nothing is said that they do not show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results_page import FAILS, HOLDS, IN_THE_MEAN, OPEN, better_than_all, cheaper, keeps
+import pytest
+from results_claims import (
+    FAILS,
+    HARMS,
+    HELPS,
+    HOLDS,
+    IN_THE_MEAN,
+    OPEN,
+    PARTS,
+    UNCLEAR,
+    Claim,
+    better_than_all,
+    cheaper,
+    keeps,
+    parts_of,
+)
+from results_page import COMPARISON, in_time, page
 
+from cycleqd_runner.contest.entries import load_contest
 from cycleqd_runner.contest.standings import Lineup, Standings, standings
 from cycleqd_runner.contest.trials import Trial
 from tests.runner.contest.support import trial
@@ -19,8 +36,14 @@ def played(method: str, *right: int, seeds: Sequence[int] = (0, 1)) -> list[Tria
     return [trial(method, seed, sql=[1] * n + [0] * (ITEMS - n)) for seed, n in zip(seeds, right, strict=True)]
 
 
-def found(*trials: list[Trial]) -> Standings:
-    return standings(Lineup("tiny", ALL, (0, 1), {"sql": "expert"}, "ours"), [one for own in trials for one in own])
+def found(*trials: list[Trial], names: Sequence[str] = ALL, reference: str = "ours") -> Standings:
+    lineup = Lineup("tiny", dict.fromkeys(names, (0, 1)), {"sql": "expert"}, reference)
+    return standings(lineup, [one for own in trials for one in own])
+
+
+def page_of(*trials: list[Trial], names: Sequence[str] = ALL) -> str:
+    flat = [one for own in trials for one in own]
+    return page(found(*trials, names=names), lambda name: found(*trials, names=names, reference=name), flat, [])
 
 
 def test_ours_is_better_only_if_everybody_has_played() -> None:
@@ -47,3 +70,75 @@ def test_fewer_tokens_need_trials_of_both() -> None:
     few = [one.model_copy(update={"spending": one.spending.model_copy(update={"search": 20})}) for one in quarter]
     assert cheaper(found(paper, few))[2] == HOLDS
     assert cheaper(found(paper, few[:1]))[2] == OPEN
+
+
+@pytest.mark.parametrize(
+    ("without", "expected"),
+    [((10, 10), HELPS), ((38, 38), HARMS), ((29, 31), UNCLEAR)],
+    ids=["much worse without", "much better without", "the same"],
+)
+def test_a_part_helps_if_who_lacks_it_is_worse(without: tuple[int, int], expected: str) -> None:
+    names = (*ALL, "ours-gains")
+    trials = [played("ours", 30, 30), played("ours-gains", *without)]
+    parts = parts_of(lambda name: found(*trials, names=names, reference=name))
+    (own,) = (one for one in parts if "ours-gains" in one[0])
+    assert own[2] == expected
+    assert own[1].endswith("points, 2 seeds")
+    others = [one for one in parts if one is not own]
+    assert {verdict for _, _, verdict in others} == {OPEN}, "nobody else has played"
+
+
+def test_a_part_whose_trials_are_not_all_there_says_so() -> None:
+    trials = [played("ours", 30, 30), played("ours-gains", 10, seeds=(1,))]
+    parts = parts_of(lambda name: found(*trials, names=(*ALL, "ours-gains"), reference=name))
+    (own,) = (one for one in parts if "ours-gains" in one[0])
+    assert own[1].endswith("points, 1 seed, not finished")
+
+
+def test_parts_are_methods_of_the_comparison() -> None:
+    contest = load_contest(COMPARISON)
+    assert {name for _, whole, without in PARTS for name in (whole, without)} <= set(contest.names)
+    ours = {name for name in contest.names if name.startswith("ours-")} - {"ours-quarter"}
+    assert ours <= {name for _, whole, without in PARTS for name in (whole, without)}, "each part of ours is judged"
+
+
+def timed(trials: list[Trial], seconds: float, **versions: str) -> list[Trial]:
+    return [one.model_copy(update={"seconds": seconds, "versions": versions}) for one in trials]
+
+
+def test_the_time_is_judged_by_trials_on_two_cores_alone() -> None:
+    paper = played("paper", 10, 10)
+    names, small = ("paper",), {"device": "CPU", "cores": "2"}
+
+    def judged(trials: list[Trial]) -> Claim:
+        return in_time(found(trials, names=names), trials)
+
+    assert judged(timed(paper, 3600, **small))[1:] == (
+        "2.0 hours, one after another, for 2 of 2 trials, of which 2 were played on 2 cores",
+        HOLDS,
+    )
+    assert judged(timed(paper, 4 * 3600, **small))[2] == FAILS
+    for others in (timed(paper, 1, device="NVIDIA H200", cores="2"), timed(paper, 1, device="CPU"), timed(paper, 1)):
+        assert judged(others)[2] == OPEN
+    assert judged(timed(paper[:1], 1, **small))[2] == OPEN
+
+
+def test_the_page_before_the_first_trial_shows_nothing() -> None:
+    told = page_of()
+    assert "0.0 hours, one after another, for 0 of 8 trials" in told
+    assert "Not finished: expert (seeds 0, 1), paper (seeds 0, 1), ours (seeds 0, 1)," in told
+    assert "No trial was played yet." in told
+    assert "Children" not in told
+    assert "holds |" not in told
+
+
+def test_the_page_at_the_end_tells_no_more_of_what_is_missing() -> None:
+    names = (*ALL, "lora-training-data")
+    trials = [played(name, 30, 31) for name in names]
+    told = page_of(*[timed(own, 90, device="CPU", cores="2", torch="2.11.0") for own in trials], names=names)
+    assert "Not finished" not in told
+    assert "not finished" not in told
+    assert "| lora-training-data | 2 |" in told
+    assert "- 10 trials, 0.2 hours together: CPU, 2 cores, torch 2.11.0" in told
+    assert "mean over seeds: 6.0 of `ours`, 6.0 of `paper`." in told
+    assert "lora-training-data (seeds 0, 1)" in page_of(*trials[:-1], names=names), "it shows as unfinished, too"

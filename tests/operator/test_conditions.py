@@ -30,6 +30,14 @@ CASES: tuple[tuple[str, Standing, ConditionType, str, str, str], ...] = (
     ),
     ("prepared experts", standing(), "Prepared", "True", "ExpertsPrepared", "All 3 experts are prepared."),
     (
+        "prepared experts that were compared",
+        standing(verdict="All experts are apart."),
+        "Prepared",
+        "True",
+        "ExpertsPrepared",
+        "All 3 experts are prepared. All experts are apart.",
+    ),
+    (
         "experts being evaluated are counted",
         standing(phase="Evaluating", done=(0, 2)),
         "ExpertsEvaluated",

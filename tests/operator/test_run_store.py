@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cycleqd import keys
+from cycleqd.affinity import Affinity, Pair
 from cycleqd.api import CycleQDRun, RunSpec
 from cycleqd.errors import RunMismatch, UnsupportedHere
 from cycleqd.failures import Failure
@@ -246,3 +247,14 @@ def _breaks(function: Callable[[str], Any], left: list[int]) -> Callable[[str], 
         return function(key)
 
     return used
+
+
+def test_what_was_found_out_about_the_experts_is_told_once_all_are_prepared(folder: FolderStore) -> None:
+    run = parse_manifest(run_body("demo", spec_dict()))
+    pair = Pair(first="sql", second="shell", distance=0.7, cosine=0.0, spectra=0.9, overlap=0.1)
+    folder.put(keys.AFFINITY, Affinity(sizes={}, pairs=(pair,)).model_dump_json().encode())
+    store = RunStore(folder)
+    for expert in run.spec.experts:
+        assert store.look(run.spec, idle=True).verdict == ""
+        folder.put_once(keys.basis_manifest(expert.name), b"{}")
+    assert store.look(run.spec, idle=True).verdict.startswith("sql and shell are far apart: expect a merge to lose")

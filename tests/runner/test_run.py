@@ -55,6 +55,11 @@ def tiny_spec(folder: Path, experts: dict[str, Path], base: Path, **search: Any)
         pytest.param("lora", {}, id="LoRA adapters"),
         pytest.param("lora", {"mutation": {"type": "Svd", "basis": "Child"}}, id="LoRA adapters in the child's basis"),
         pytest.param(
+            "full",
+            {"basis": {"rank": 3}, "emitter": {"type": "Guided", "steps": 1, "firstSteps": 2, "batchItems": 4}},
+            id="full checkpoints of rank 3, guided",
+        ),
+        pytest.param(
             "mixed",
             {"mutation": {"type": "Gaussian", "stepLearningRate": 0.3}, "crossover": {"type": "Uniform"}},
             id="one of each, Gaussian mutation with learned steps, uniform crossover",
@@ -76,8 +81,11 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     assert process.returncode == 0, printed
     report = report_of(manifest)
     assert set(report["scores"]) == {"base", "a", "b", "average", "merged"}
-    assert sorted(results_of(manifest)) == list(range(2 + 4))
+    results = results_of(manifest)
+    assert sorted(results) == list(range(2 + 4))
+    assert {one.emitter for one in results.values()} == {"Expert", search.get("emitter", {"type": "Paper"})["type"]}
     assert [(pair["first"], pair["second"]) for pair in report["affinity"]["pairs"]] == [("a", "b")]
+    assert report["affinity"]["verdict"] in " ".join(printed.split()), "it is told before anything is bred"
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final" / "model")
     tokens = AutoTokenizer.from_pretrained(base)("say 1", return_tensors="pt").input_ids
     assert torch.isfinite(model(tokens).logits).all()
@@ -115,6 +123,9 @@ def test_a_guided_run_learns_from_right_answers_and_says_whose(tmp_path: Path) -
     first = next(child for child in children if child.emitter == "Guided")
     assert (first.parents, first.draws["steps"]) == ((0, 1), 2)
     report = report_of(manifest)
+    taught = {one["id"]: tuple(one["teachers"]) for one in report["individuals"]}
+    assert taught == {individual: result.teachers for individual, result in results.items()}
+    assert report["cost"]["polishing"]["seconds"] > 0
     polished = [candidate for candidate in report["candidates"] if candidate["polish"]]
     assert "aggregate-polished" in {candidate["name"] for candidate in polished}
     assert report["cost"]["training_tokens"] > sum(child.training_tokens for child in children)

@@ -80,6 +80,11 @@ class Contest:
         """Names of all who take part, in the order of the tables."""
         return (*self.fixed, *(method.name for method in self.spec.methods))
 
+    def seeds_of(self, name: str) -> tuple[int, ...]:
+        """Return the seeds that somebody is played with, in the order of the file."""
+        wanted = {method.name: method.seeds for method in self.spec.methods}.get(name) or self.spec.seeds
+        return tuple(seed for seed in self.spec.seeds if seed in wanted)
+
     def refuse_strangers(self, part: Part) -> None:
         """Raise BadManifest if a part names a method or a seed that does not take part."""
         for name in part.methods:
@@ -151,7 +156,7 @@ class Contest:
             run = self._run(seed, None, PLAIN, 0, lessons=0)
         parts = {
             "run": immutable_fields(counted(run.spec)),
-            "method": method.model_dump(mode="json", exclude_defaults=True) if method else None,
+            "method": method.model_dump(mode="json", exclude={"seeds"}, exclude_defaults=True) if method else None,
             "budget": counted(self.spec.budget) if method else None,
             "finalists": self.spec.finalists if method and not isinstance(method, CycleQD) else None,
         }

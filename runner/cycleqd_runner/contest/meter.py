@@ -15,7 +15,8 @@ class Meter:
         limit: tokens in all.
         reserve: tokens of it that are kept for the choice of the final model on the validation split.
         typical: tokens of one evaluation, as long as none was made.
-        search: tokens read and written on the search split.
+        search: tokens read and written on the search split, lessons included.
+        lessons: those of them that are answers to lessons: paid for once, no part of what an evaluation takes.
         training: tokens that models were trained on; each pass counts.
         validation: tokens read and written on the validation split.
         evaluations: on the search split.
@@ -25,6 +26,7 @@ class Meter:
     reserve: float
     typical: float
     search: int = 0
+    lessons: int = 0
     training: int = 0
     validation: int = 0
     evaluations: int = 0
@@ -40,13 +42,18 @@ class Meter:
         Args:
             training: tokens of training that will come with it.
         """
-        cost = self.search / self.evaluations if self.evaluations else self.typical
+        cost = (self.search - self.lessons) / self.evaluations if self.evaluations else self.typical
         return self.spent + training + cost <= self.limit - self.reserve
 
     def evaluated(self, tokens: int, count: int = 1) -> None:
         """Count evaluations on the search split."""
         self.search += tokens
         self.evaluations += count
+
+    def taught(self, tokens: int) -> None:
+        """Count the experts' answers to the lessons."""
+        self.search += tokens
+        self.lessons += tokens
 
     @property
     def spending(self) -> Spending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -58,7 +59,9 @@ async def play(contest: Contest, observer: Observer, part: Part = ALL) -> None:
     probe(contest.store)
     methods: dict[str, Method | None] = dict.fromkeys(contest.fixed)
     methods |= {method.name: method for method in contest.spec.methods}
-    trials = [(name, seed) for seed in contest.spec.seeds for name in methods if part.has(name, seed)]
+    seeds = {name: contest.seeds_of(name) for name in methods}
+    trials = [(name, seed) for seed in contest.spec.seeds for name in methods if seed in seeds[name]]
+    trials = [own for own in trials if part.has(*own)]
     left = [(name, seed) for name, seed in trials if not _is_played(contest, name, methods[name], seed)]
     observer.plans(left)
     for seed in contest.spec.seeds:
@@ -100,7 +103,7 @@ async def _trial(arena: Arena, name: str, method: Method | None, observer: Obser
         curve=tuple(progress.curve),
         seconds=time.perf_counter() - start,
         finished_at=time.time(),
-        versions={**arena.session.versions, "sandbox": arena.sandbox.name},
+        versions={**arena.session.versions, "sandbox": arena.sandbox.name, "cores": str(len(os.sched_getaffinity(0)))},
     )
 
 

@@ -27,8 +27,12 @@ def publish(contest: Contest, *, drawn: bool) -> None:
     store.put(PAGE, markdown(found).encode())
 
 
-def current(contest: Contest) -> Standings:
+def current(contest: Contest, reference: str | None = None) -> Standings:
     """Return how the contest stands, by the records in its storage.
+
+    Args:
+        contest: with its storage.
+        reference: the method that the others are compared with, in place of the file's.
 
     Raises:
         RunMismatch: a record was made with other settings.
@@ -38,10 +42,9 @@ def current(contest: Contest) -> Standings:
     read = [
         read_trial(store, name, seed, contest.fingerprint(seed, method))
         for name, method in methods.items()
-        for seed in spec.seeds
+        for seed in contest.seeds_of(name)
     ]
     own_experts = {task.name: task.expert for task in contest.manifest.spec.tasks}
-    lineup = Lineup(
-        contest.name, tuple(methods), spec.seeds, own_experts, spec.reference, remarks(contest.manifest.spec)
-    )
+    seeds = {name: contest.seeds_of(name) for name in methods}
+    lineup = Lineup(contest.name, seeds, own_experts, reference or spec.reference, remarks(contest.manifest.spec))
     return standings(lineup, [trial for trial in read if trial])

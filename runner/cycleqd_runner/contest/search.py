@@ -28,6 +28,7 @@ from cycleqd_runner.assess import Weights
 from cycleqd_runner.contest.arena import Arena
 from cycleqd_runner.contest.meter import Meter
 from cycleqd_runner.contest.methods import METHODS, Candidate, Proposals
+from cycleqd_runner.contest.prices import Prices, polished_at_most
 from cycleqd_runner.contest.spec import CycleQD, Method, Taught
 from cycleqd_runner.contest.trials import Point
 from cycleqd_runner.roles.breed import breed
@@ -100,8 +101,9 @@ def budget_tokens(arena: Arena, method: Method) -> int:
     return int(whole * method.share)
 
 
-def _progress(arena: Arena, method: Method, finalists: int, tell: Tell) -> Progress:
-    reserve = finalists * arena.validation_tokens
+def _progress(arena: Arena, method: Method, finalists: int, tell: Tell, polish: float = 0.0) -> Progress:
+    """Return a beginning that keeps back what scoring the finalists will take, and ``polish`` tokens of training."""
+    reserve = finalists * arena.validation_tokens + polish
     return Progress(Meter(budget_tokens(arena, method), reserve, arena.evaluation_tokens), tell)
 
 
@@ -131,7 +133,7 @@ def _pay_for_experts(arena: Arena, method: Method, progress: Progress) -> None:
     """Count the experts' evaluations, and their answers to the lessons if the method learns from them."""
     progress.evaluated(arena.expert_tokens, arena.best_expert, arena.n_experts)
     if arena.contest.is_taught(method):
-        progress.meter.search += arena.lesson_tokens
+        progress.meter.taught(arena.lesson_tokens)
 
 
 def _next(proposals: Proposals, found: FinalEvaluation) -> Candidate | None:
@@ -155,11 +157,14 @@ async def chosen(finalists: list[Final], meter: Meter) -> Final:
 
 async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progress]:
     session = await asyncio.to_thread(_open_run, arena, method)
-    progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell)
+    prices = Prices(session)
+    polish = prices.polish() if method.final == "Chosen" else 0.0
+    progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell, polish)
     _pay_for_experts(arena, method, progress)
-    await breed(session, _affordable(session, progress), arena.sandbox)
+    first = prices.child(arena.n_experts)
+    await breed(session, _affordable(session, prices, progress), arena.sandbox)
     children = progress.meter.evaluations - arena.n_experts
-    _refuse_nothing(method, children > 0, progress.meter)
+    _refuse_nothing(method, children > 0, progress.meter, round(first))
     claim(session.store, arena.contest.run(arena.seed, method, children))
     await patiently(session.log.refresh)
     return await _concluded(session, method, arena.sandbox, progress.meter), progress
@@ -169,8 +174,7 @@ def _most_tried(method: CycleQD, settings: Finalize) -> int:
     """Return how many candidates finalize scores on the validation split at most."""
     if method.final == "Aggregate":
         return 0
-    polished = 3 if settings.polish_steps else 0
-    return 2 + settings.candidates + settings.greedy_steps + polished
+    return 2 + settings.candidates + settings.greedy_steps + polished_at_most(settings)
 
 
 async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter: Meter) -> Final:
@@ -186,7 +190,7 @@ async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter:
     return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))
 
 
-def _affordable(session: Session, progress: Progress) -> Iterator[int]:
+def _affordable(session: Session, prices: Prices, progress: Progress) -> Iterator[int]:
     """Yield the ids of children for as long as the budget lasts; a child's result is counted before the next one.
 
     Children that have been bred already are counted, even if a cluster went beyond the budget.
@@ -195,11 +199,11 @@ def _affordable(session: Session, progress: Progress) -> Iterator[int]:
     for individual in count(session.n_experts):
         key = keys.result(individual)
         if not session.store.exists(key):
-            children = individual - session.n_experts
-            if not meter.affords(training=meter.training / children if children else 0.0):
+            if not meter.affords(training=prices.child(individual)):
                 return
             yield individual
         result = read_result(session.store.get(key), key)
+        prices.learn(result)
         meter.training += result.training_tokens
         meter.search += _repeated(session, doubts)
         progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if result.complete else 0.0)

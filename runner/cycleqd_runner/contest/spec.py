@@ -12,6 +12,7 @@ from cycleqd.api.run import Storage
 KIND = "Comparison"
 Population = Annotated[int, Field(ge=2, le=10_000)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Density = Annotated[Fraction, Field(gt=0.0)]
 
 
@@ -22,6 +23,8 @@ class MethodBase(ApiModel):
     """Name in tables, pictures and keys; unique in the file."""
     share: Annotated[Fraction, Field(gt=0.0)] = 1.0
     """Share of the budget that this method may spend."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] | None = None
+    """Those of the file's seeds that it is played with; unset: all."""
 
     @property
     def models(self) -> int | None:
@@ -246,7 +249,7 @@ class ContestSpec(ApiModel):
 
     manifest: Uri
     """The CycleQDRun whose models, tasks and engine are used; a path beside this file."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     """Each decides the splits and every random draw, and takes the place of the manifest's search.seed."""
     budget: Budget
     """What every method may spend on each seed."""
@@ -263,9 +266,13 @@ class ContestSpec(ApiModel):
     """Where everything lies: ``s3://BUCKET/PREFIX`` or a path beside this file."""
 
     @model_validator(mode="after")
-    def _seeds_differ(self) -> Self:
+    def _seeds_fit(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is named twice in seeds: name each once")
+        for method in self.methods:
+            strange = set(method.seeds or ()) - set(self.seeds)
+            if strange:
+                raise ValueError(f"method {method.name} has seed {min(strange)}, which spec.seeds lacks: add it")
         return self
 
 

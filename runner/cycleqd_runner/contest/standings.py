@@ -74,16 +74,14 @@ class Lineup:
 
     Attributes:
         name: of the contest.
-        methods: names, in the order of the tables.
-        seeds: of the contest.
+        seeds: that each method is played with, by its name, in the order of the tables.
         own_experts: name of the expert that was trained for each task, in cycle order.
         reference: name of the method that the others are compared with.
         notes: what qualifies the scores, in sentences.
     """
 
     name: str
-    methods: Sequence[str]
-    seeds: Sequence[int]
+    seeds: Mapping[str, Sequence[int]]
     own_experts: Mapping[str, str]
     reference: str
     notes: tuple[str, ...] = ()
@@ -100,7 +98,7 @@ class _Tables:
 
 def standings(lineup: Lineup, trials: Sequence[Trial]) -> Standings:
     """Return how the contest stands."""
-    by_method = {name: {one.seed: one for one in trials if one.method == name} for name in lineup.methods}
+    by_method = {name: {one.seed: one for one in trials if one.method == name} for name in lineup.seeds}
     by_method = {name: dict(sorted(own.items())) for name, own in by_method.items() if own}
     tested = {name: {seed: scores_of(one.test) for seed, one in own.items()} for name, own in by_method.items()}
     tables = _Tables(lineup, by_method, tested)
@@ -111,7 +109,10 @@ def standings(lineup: Lineup, trials: Sequence[Trial]) -> Standings:
         own_experts=dict(lineup.own_experts),
         rows=tuple(_row(tables, name) for name in by_method),
         missing=tuple(
-            (name, seed) for seed in lineup.seeds for name in lineup.methods if seed not in by_method.get(name, {})
+            (name, seed)
+            for seed in dict.fromkeys(seed for own in lineup.seeds.values() for seed in own)
+            for name, own in lineup.seeds.items()
+            if seed in own and seed not in by_method.get(name, {})
         ),
         notes=lineup.notes,
     )

@@ -5,6 +5,7 @@ A table is a heading, column names and rows of text, so that Markdown and the te
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -118,8 +119,16 @@ def markdown(found: Standings) -> str:
         "Intervals are over seeds and items; docs/comparisons.md says how they are made."
     )
     if found.missing:
-        parts.append(f"Not finished: {', '.join(f'{method} with seed {seed}' for method, seed in found.missing)}.")
+        parts.append(f"Not finished: {_missing(found)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _missing(found: Standings) -> str:
+    """Return who has no trial with which seeds."""
+    seeds = defaultdict[str, list[str]](list)
+    for method, seed in found.missing:
+        seeds[method].append(str(seed))
+    return ", ".join(f"{method} (seed{'s' if len(own) > 1 else ''} {', '.join(own)})" for method, own in seeds.items())
 
 
 def _lines(table: Table) -> str:

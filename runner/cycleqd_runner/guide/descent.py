@@ -51,12 +51,14 @@ class Descended:
         values: (layout.size,) the genome's numbers made of it.
         losses: (steps,) mean cross-entropy per answer token, in nats, before each step.
         tokens: that were passed forward and backward.
+        shown: :attr:`Target.source` of every target that a batch had.
     """
 
     learned: Tensor
     values: Tensor
     losses: tuple[float, ...]
     tokens: int
+    shown: frozenset[int]
 
     def genome(self, start: Genome) -> Genome:
         """Return the genome with these numbers, and the coefficients of ``start``, which gradients leave alone."""
@@ -83,7 +85,7 @@ def descend(
     learned = start.detach().to(device, torch.float32, copy=True).requires_grad_()
     optimiser = torch.optim.Adam([learned], lr=law.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / law.steps)) / 2)
-    losses, tokens = list[float](), 0
+    losses, tokens, shown = list[float](), 0, set[int]()
     lent.model.requires_grad_(requires_grad=False)
     with overlay.attached():
         for step in range(law.steps):
@@ -93,8 +95,10 @@ def descend(
             optimiser.step()
             schedule.step()
             tokens += sum(len(target.tokens) for target in batch.targets)
+            shown |= {target.source for target in batch.targets}
     with torch.no_grad():
-        return Descended(learned.detach(), parametrise(learned.detach()), tuple(losses), tokens)
+        values = parametrise(learned.detach())
+    return Descended(learned.detach(), values, tuple(losses), tokens, frozenset(shown))
 
 
 def _backward(

@@ -43,6 +43,7 @@ class _Start:
         steps: to take.
         draws: the random numbers worth recording.
         tokens: passed to find it.
+        teachers: ids of those whose answers were shown for it.
     """
 
     genome: Genome
@@ -51,6 +52,7 @@ class _Start:
     steps: int
     draws: dict[str, float]
     tokens: int = 0
+    teachers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,20 +102,22 @@ class Guided:
             self.name,
             len(population.ids),
             start.draws | told,
-            teachers=improved.teachers,
+            teachers=tuple(sorted(start.teachers.union(improved.teachers))),
             tokens=start.tokens + improved.tokens,
             guidance=watch.taken(),
         )
 
     def _first(self, experts: Sequence[Genome], lessons: Sequence[Lesson]) -> _Start:
         """Start from the experts: the same for all of a run's children, because only experts teach it."""
-        tokens = 0
+        tokens, shown = 0, list[Lesson]()
         if self.law.start == "Uniform":
             genome = combine(experts, [self.law.first_gain] * len(experts))
         else:
-            genome, tokens = self.guide.regression(few_of_each(lessons, len(experts)))
+            shown = few_of_each(lessons, len(experts))
+            genome, tokens = self.guide.regression(shown)
         parents, scores = tuple(range(len(experts))), np.zeros(len(self.spec.tasks))
-        return _Start(genome, parents, scores, self.law.first_steps, {}, tokens)
+        teachers = frozenset(lesson.teacher for lesson in shown)
+        return _Start(genome, parents, scores, self.law.first_steps, {}, tokens, teachers)
 
     def _midpoint(self, individual: int, archive: Archive, genome_of: GenomeOf) -> _Start:
         """Start from two elites' crossover."""
@@ -124,6 +128,13 @@ class Guided:
         rng = generator(search.seed, individual, "crossover")
         genome, draws = cross(first, second, self.layout, search.crossover, rng)
         return _Start(genome, parents, archive.scores[rows].mean(axis=0), self.law.steps, draws)
+
+
+def planned_steps(individual: int, population: Population, spec: RunSpec, law: GuidedEmitter) -> int:
+    """Return how many steps a guided child takes: more where no child is in the archive that parents come from."""
+    n_experts = len(spec.experts)
+    task = active_task(child_number(individual, n_experts), len(spec.tasks), spec.search)
+    return law.steps if len(_children(population.archives[task], n_experts).members) else law.first_steps
 
 
 def few_of_each(lessons: Sequence[Lesson], n_experts: int) -> list[Lesson]:

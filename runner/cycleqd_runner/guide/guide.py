@@ -82,7 +82,7 @@ class Guide:
         law = Law(steps, self.law.learning_rate)
         moves, moved = self.moves(start)
         done = self.descend(start, moves, lessons, shares, law, self.law.batch_items, rng, moved)
-        teachers = tuple(sorted({lesson.teacher for lesson in lessons}))
+        teachers = tuple(sorted({lessons[source].teacher for source in done.shown}))
         return Improved(done.genome(start), teachers, done.tokens, done.losses)
 
     def moves(self, start: Genome) -> tuple[torch.Tensor, Parametrise]:

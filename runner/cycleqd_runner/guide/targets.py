@@ -20,11 +20,13 @@ class Target:
         task: index of its task.
         tokens: of the conversation and the answer.
         start: position of the answer's first token; at least 1.
+        source: position of its transcript among those that targets were made of.
     """
 
     task: int
     tokens: tuple[int, ...]
     start: int
+    source: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ Draw = Callable[[int], Batch]
 def targets_of(transcripts: Sequence[Transcript], tasks: Sequence[str], lent: Lent) -> list[Target]:
     """Return the transcripts as tokens, without those that the model has no room for."""
     found = []
-    for transcript in transcripts:
+    for source, transcript in enumerate(transcripts):
         messages = [Message(turn["role"], turn["content"]) for turn in transcript.messages]  # type: ignore[arg-type]
         prompt, answer = lent.complete(messages, transcript.answer)
         if len(prompt) + len(answer) <= lent.limit:
-            found.append(Target(tasks.index(transcript.task), (*prompt, *answer), len(prompt)))
+            found.append(Target(tasks.index(transcript.task), (*prompt, *answer), len(prompt), source))
     return found
 
 
@@ -62,13 +64,15 @@ def batches(targets: Sequence[Target], shares: Sequence[float], size: int, rng: 
     batch is its share, rounded; tasks without targets, or whose number is 0, leave their share to the others.
 
     Args:
-        targets: of all tasks; at least one of a task with a positive share.
+        targets: of all tasks; at least one.
         shares: (n_tasks,) non-negative.
         size: targets per batch, about.
         rng: of the order.
     """
     queues = [_Endless([t for t in targets if t.task == task], rng) for task in range(len(shares))]
     wanted = np.array([share if queue else 0.0 for share, queue in zip(shares, queues, strict=True)], np.float64)
+    if not wanted.any():  # all shares belong to tasks that have nothing to learn from
+        wanted = np.array([float(bool(queue)) for queue in queues])
     wanted /= wanted.sum()
     counts = {int(task): max(1, round(wanted[task] * size)) for task in np.flatnonzero(wanted)}
     weights = tuple(float(wanted[task]) / count for task, count in counts.items() for _ in range(count))

@@ -217,6 +217,7 @@ def _individuals(results: Sequence[Result], population: Population) -> tuple[Ind
             parents=result.parents,
             active_task=result.active_task,
             emitter=result.emitter,
+            teachers=result.teachers,
             scores=scores.get(result.id),
             stop=result.stop,
             broken=result.broken,

@@ -45,4 +45,6 @@ def lineage(report: Report, weights: dict[int, float]) -> list[str]:
 
 def _line(people: People, individual: int) -> str:
     parents = " x ".join(people.name(parent) for parent in people.parents(individual)) or "unknown parents"
-    return f"{people.name(individual)} = {parents}, {people.origin(individual)}"
+    taught = people.teachers(individual)
+    line = f"{people.name(individual)} = {parents}, {people.origin(individual)}"
+    return f"{line}, taught by {taught}" if taught else line

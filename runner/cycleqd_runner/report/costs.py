@@ -51,11 +51,13 @@ class FinalUsage:
         choosing: models evaluated on the validation or on the test splits.
         benchmarks: models evaluated on benchmarks of the report.
         training_tokens: passed forward and backward to polish candidates.
+        polishing: what each polished candidate took, as far as it is known.
     """
 
     choosing: Usage = Usage()
     benchmarks: Usage = Usage()
     training_tokens: int = 0
+    polishing: tuple[Guidance, ...] = ()
 
 
 def search_cost(results: Sequence[Result]) -> Cost:
@@ -78,7 +80,7 @@ def search_cost(results: Sequence[Result]) -> Cost:
 
 
 def _most(taken: Sequence[Guidance]) -> Guidance | None:
-    """Return what guidance took of one child at most."""
+    """Return what guidance took at most."""
     if not taken:
         return None
     return Guidance(
@@ -96,6 +98,7 @@ def total_cost(search: Cost, final: FinalUsage) -> Cost:
             "seconds": {**search.seconds, FINALIZE: choosing.seconds, BENCHMARKS: benchmarks.seconds},
             "gpu_seconds": {**search.gpu_seconds, FINALIZE: choosing.gpu_seconds, BENCHMARKS: benchmarks.gpu_seconds},
             "training_tokens": search.training_tokens + final.training_tokens,
+            "polishing": _most(final.polishing),
             "final_prompt_tokens": choosing.prompt_tokens,
             "final_answer_tokens": choosing.answer_tokens,
             "final_evaluations": choosing.evaluations,

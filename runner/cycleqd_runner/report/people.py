@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Self
 
 from cycleqd.report import Individual, Report
-from cycleqd_runner.report.formats import PERCENT
+from cycleqd_runner.report.formats import PERCENT, listed
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class People:
         known = self.by_id.get(individual)
         return () if known is None or self.is_expert(individual) else tuple(dict.fromkeys(known.parents))
 
+    def teachers(self, individual: int) -> str:
+        """Return whose right answers guided somebody: ``sql-expert and child 12``; nothing where nobody's did."""
+        known = self.by_id.get(individual)
+        return listed([self.name(teacher) for teacher in known.teachers]) if known and known.teachers else ""
+
     def score(self, individual: int, task: int) -> float | None:
         """Return the search score in [0, 1] on a task, or None where there is none."""
         known = self.by_id.get(individual)
@@ -57,7 +62,7 @@ class People:
         return known.emitter if known.active_task is None else f"{known.emitter} for {self.tasks[known.active_task]}"
 
     def describe(self, individual: int) -> str:
-        """Return who somebody is in up to three lines: name and origin, search scores, parents."""
+        """Return who somebody is in up to four lines: name and origin, search scores, parents, teachers."""
         lines = [f"{self.name(individual)} ({self.origin(individual)})"]
         known = self.by_id.get(individual)
         if known and known.scores:
@@ -75,6 +80,8 @@ class People:
         parents = self.parents(individual)
         if parents:
             lines.append(f"from {' and '.join(self.name(parent) for parent in parents)}")
+        if taught := self.teachers(individual):
+            lines.append(f"taught by {taught}")
         return "\n".join(lines)
 
     def best(self, limit: int) -> tuple[Individual, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cycleqd.records import Guidance
 from cycleqd.report import OWN_EXPERTS, Change, Difference, Interval, Report, Retention
 from cycleqd_runner.report.formats import PERCENT, duration, listed, memory, percent
 
@@ -107,13 +108,15 @@ def origin(report: Report) -> str:
 
 
 def guidance(report: Report) -> str:
-    """Return what guiding a child took at most; nothing where no child was guided."""
-    taken = report.cost.guidance
-    if not taken:
-        return ""
+    """Return what guiding a child and polishing a candidate took at most; nothing where nobody did."""
+    told = ((report.cost.guidance, "a child"), (report.cost.polishing, "a polished candidate"))
+    return ", ".join(f"{_taken(taken)} {what} at most" for taken, what in told if taken)
+
+
+def _taken(taken: Guidance) -> str:
     of = " of GPU memory" if taken.on_gpu else ""
     size = f" and {memory(taken.peak_bytes)}{of}" if taken.peak_bytes else ""
-    return f"{duration(taken.seconds)}{size} a child at most"
+    return f"{duration(taken.seconds)}{size}"
 
 
 def verdict(change: Change) -> str:

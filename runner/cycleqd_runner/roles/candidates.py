@@ -10,6 +10,7 @@ from cycleqd import keys
 from cycleqd.errors import MissingObject
 from cycleqd.final import Blend
 from cycleqd.genome import Genome
+from cycleqd.records import Guidance
 from cycleqd.rng import generator
 from cycleqd_runner.guide.guide import Guide
 from cycleqd_runner.guide.lessons import Lessons
@@ -23,10 +24,12 @@ class CandidateGenomes:
     Attributes:
         session: of this worker.
         training_tokens: that polishing passed forward and backward, by key; also what an interrupted finalize did.
+        polishing: the time and memory that it took, by key; older versions did not write it down.
     """
 
     session: Session
     training_tokens: dict[str, int] = field(default_factory=dict)
+    polishing: dict[str, Guidance] = field(default_factory=dict)
 
     def of(self, blend: Blend) -> Genome:
         """Return the genome of a candidate. Raises what :meth:`Guide.improve` raises."""
@@ -40,16 +43,20 @@ class CandidateGenomes:
         except MissingObject:
             data = self._polish(start, blend.polish)
             store.put_once(key, data)
-        self.training_tokens[key] = int(json.loads(Genome.notes(data))["tokens"])
+        notes = json.loads(Genome.notes(data))
+        self.training_tokens[key] = int(notes["tokens"])
+        if "guidance" in notes:
+            self.polishing[key] = Guidance.model_validate(notes["guidance"])
         return Genome.load(data, layout)
 
     def _polish(self, start: Genome, steps: int) -> bytes:
         """Take steps towards the right answers of the whole run, all tasks alike."""
         session = self.session
         lessons = Lessons(session.store, session.spec).of(session.population())
-        rng = generator(session.spec.search.seed, -1, "polish")
+        rng, watch = generator(session.spec.search.seed, -1, "polish"), self._guide.watch()
         improved = self._guide.improve(start, lessons, [1.0] * len(session.tasks), steps, rng)
-        notes = {"tokens": improved.tokens, "teachers": improved.teachers}
+        taken = watch.taken().model_dump()
+        notes = {"tokens": improved.tokens, "teachers": improved.teachers, "guidance": taken}
         return improved.genome.save(session.layout, json.dumps(notes))
 
     @cached_property

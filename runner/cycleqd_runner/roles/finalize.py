@@ -16,7 +16,6 @@ from cycleqd.final import Blend, aggregate, average, best_members, greedy, polis
 from cycleqd.records import FinalEvaluation
 from cycleqd.report import Candidate
 from cycleqd.store.transfer import upload_folder
-from cycleqd_runner.affinity import measure
 from cycleqd_runner.export import export_checkpoint
 from cycleqd_runner.report.build import build_report, view_run
 from cycleqd_runner.report.card import model_card
@@ -24,6 +23,7 @@ from cycleqd_runner.report.publish import publish
 from cycleqd_runner.roles.candidates import CandidateGenomes
 from cycleqd_runner.roles.final_evaluations import FinalEvaluations
 from cycleqd_runner.roles.patience import patiently
+from cycleqd_runner.roles.prepare import affinity_of
 from cycleqd_runner.sandbox import Sandbox
 from cycleqd_runner.session import Session
 
@@ -48,8 +48,9 @@ async def finalize(session: Session, sandbox: Sandbox) -> None:
     }
     evaluations = {name: found.evaluations for name, found in tested.items()}
     view = view_run(session.store, session.spec)
-    usage = replace(scoring.usage, training_tokens=sum(genomes.training_tokens.values()))
-    affinity = await patiently(measure, session.base, session.models)
+    tokens, polishing = sum(genomes.training_tokens.values()), tuple(genomes.polishing.values())
+    usage = replace(scoring.usage, training_tokens=tokens, polishing=polishing)
+    affinity = await patiently(affinity_of, session)
     report = build_report(session.identity, session.spec, view, candidates, evaluations, usage, affinity, benchmarked)
     with tempfile.TemporaryDirectory(prefix="cycleqd-model-") as temporary:
         weights = session.streamed(models["merged"])

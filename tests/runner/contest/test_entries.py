@@ -46,6 +46,14 @@ def test_a_method_is_a_run_of_the_manifest_with_differences(folder: Path) -> Non
     assert (run.spec.experts, run.spec.tasks) == (shared.spec.experts, shared.spec.tasks)
 
 
+def test_a_method_may_be_played_with_some_of_the_seeds(folder: Path) -> None:
+    whole = load_contest(write_contest(folder, METHODS))
+    some = load_contest(write_contest(folder, [METHODS[0], {**METHODS[1], "seeds": [1]}]))
+    assert [some.seeds_of(name) for name in ("base", "random", "paper")] == [(0, 1), (0, 1), (1,)]
+    paper = [contest.fingerprint(1, contest.spec.methods[1]) for contest in (whole, some)]
+    assert paper[0] == paper[1], "what a trial reaches does not depend on which others are played"
+
+
 def test_fingerprints_tell_settings_apart(folder: Path) -> None:
     one = load_contest(write_contest(folder))
     richer = load_contest(write_contest(folder, budget={"children": 9}))
@@ -105,6 +113,12 @@ TRAINED = {"name": "x", "type": "LoraOnTrainingData"}
         pytest.param(METHODS, {"reference": "papre"}, r"does not take part \(did you mean paper", id="reference"),
         pytest.param(METHODS, {"seeds": []}, r"spec\.seeds has 0 entries", id="no seeds"),
         pytest.param(METHODS, {"seeds": [1, 1]}, "a seed is named twice", id="a seed twice"),
+        pytest.param(
+            [*METHODS, {**RUN, "seeds": [0, 7]}],
+            {},
+            "method x has seed 7, which spec.seeds lacks",
+            id="a strange seed",
+        ),
         pytest.param(METHODS, {"budget": {}}, "either children or tokens", id="no budget"),
         pytest.param(METHODS, {"budget": {"children": 1, "tokens": 9}}, "got both or none", id="two budgets"),
         pytest.param(METHODS, {"budget": {"children": 0}}, r"spec\.budget\.children: .* got 0", id="nothing to spend"),

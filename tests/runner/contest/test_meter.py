@@ -25,6 +25,15 @@ def test_another_evaluation_has_to_fit(spent: list[int], training: int, expected
     assert meter.affords(training) is expected
 
 
+def test_lessons_are_paid_for_but_are_no_part_of_what_an_evaluation_takes() -> None:
+    meter = Meter(limit=1000, reserve=0, typical=300)
+    meter.evaluated(300, count=3)
+    meter.taught(500)
+    assert meter.spending.search == 800
+    assert meter.affords(training=100)
+    assert not meter.affords(training=101)
+
+
 def test_everything_counts() -> None:
     meter = Meter(limit=1000, reserve=0, typical=300)
     meter.evaluated(300, count=3)

@@ -352,6 +352,30 @@ def test_lessons_are_paid_for_by_those_who_learn(models: Path, tmp_path: Path) -
     assert paid["ours"] > 0
 
 
+def test_later_children_are_bred_as_long_as_their_few_steps_fit(models: Path, tmp_path: Path) -> None:
+    law = GUIDED["emitter"] | {"firstSteps": 24}
+    methods = [
+        {"name": "ours", "type": "CycleQD", "search": {"cycle": "Fixed", "emitter": law}, "finalize": {"candidates": 1}}
+    ]
+    compete(contest_in(models, tmp_path, methods, lessons=4, seeds=[0], reference="ours", budget={"children": 24}))
+    run = FolderStore(tmp_path / "comparison/seeds/0/methods/ours")
+    children = [read_result(run.get(key), key) for key in run.list("results/")][2:]
+    steps = [child.draws["steps"] for child in children]
+    assert steps[0] == 24
+    assert steps.count(1) >= 3, "a child of one step costs a small part of the first one"
+    (own,) = (one for one in trials_in(tmp_path).values() if one.method == "ours")
+    dearest = max(child.training_tokens + sum(child.tokens) for child in children[1:])
+    assert own.spending.limit - 2 * dearest <= own.spending.tokens <= own.spending.limit + dearest
+
+
+def test_what_polishing_takes_is_kept_back(models: Path, tmp_path: Path) -> None:
+    methods = [{"name": "paper", "type": "CycleQD", "finalize": {"polishSteps": 2, "candidates": 1, "greedySteps": 0}}]
+    compete(contest_in(models, tmp_path, methods, seeds=[0], reference="paper", budget={"children": 24}))
+    (own,) = (one.spending for one in trials_in(tmp_path).values() if one.method == "paper")
+    assert own.training > 0
+    assert own.tokens <= 1.05 * own.limit
+
+
 @pytest.mark.parametrize("part", [Part(("nobody",)), Part((), (7,))], ids=["method", "seed"])
 def test_a_part_that_is_not_there_is_refused(models: Path, tmp_path: Path, part: Part) -> None:
     with pytest.raises(BadManifest, match=r"nobody|Seed 7"):

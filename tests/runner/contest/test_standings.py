@@ -13,7 +13,8 @@ from cycleqd_runner.contest.tables import markdown, tables
 from cycleqd_runner.contest.trials import Point, Trial
 from tests.runner.contest.support import trial
 
-LINEUP = Lineup("tiny", ("sql-expert", "paper", "ours", "late"), (0, 1), {"sql": "sql-expert", "shell": "x"}, "paper")
+SEEDS = dict.fromkeys(("sql-expert", "paper", "ours", "late"), (0, 1))
+LINEUP = Lineup("tiny", SEEDS, {"sql": "sql-expert", "shell": "x"}, "paper")
 TRIALS = [
     trial("ours", 1, sql=[1, 1, 1, 1], shell=[1, 1, 1, 1]),
     trial("ours", 0, sql=[1, 1, 1, 0], shell=[1, 1, 1, 1]),
@@ -28,6 +29,12 @@ def test_what_qualifies_the_scores_is_told() -> None:
     told = standings(replace(LINEUP, notes=(note,)), TRIALS)
     assert told.notes == (note,)
     assert note in markdown(told)
+
+
+def test_a_method_misses_only_seeds_of_its_own() -> None:
+    told = standings(replace(LINEUP, seeds=SEEDS | {"ours": (0,), "late": (1,)}), TRIALS[1:])
+    assert told.missing == (("sql-expert", 1), ("late", 1))
+    assert {row.method: row.versus is not None for row in told.rows}["ours"], "seed 0 is common"
 
 
 @pytest.fixture
@@ -71,7 +78,7 @@ def test_pages_say_the_same(found: Standings) -> None:
     assert "| ours | +50.0 [" in page
     assert "| sql-expert | +75.0 [" in page
     assert "| ours | 7.0 | 900.00 | 100.00 | 90 % | 0.0 | it |" in page
-    assert page.endswith("Not finished: late with seed 0, sql-expert with seed 1, late with seed 1.\n")
+    assert page.endswith("Not finished: late (seeds 0, 1), sql-expert (seed 1).\n")
     assert [cells[:4] for cells in tables(found, brief=True)[0].rows] == [
         ("sql-expert", "1", "100.0", "0.0"),
         ("paper", "2", "37.5", "50.0"),
@@ -95,7 +102,7 @@ def test_what_a_method_ended_with_is_told_where_all_seeds_agree() -> None:
     ],
 )
 def test_a_claim_needs_an_interval_without_zero(worse: list[float], verdict: str) -> None:
-    lineup = Lineup("tiny", ("paper", "ours"), (0,), {"sql": "x"}, "paper")
+    lineup = Lineup("tiny", {"paper": (0,), "ours": (0,)}, {"sql": "x"}, "paper")
     ours, paper = trial("ours", 0, sql=[1, 1, 1, 1, 0, 0, 0, 0] * 4), trial("paper", 0, sql=worse)
     differences = tables(standings(lineup, [ours, paper]))[1]
     assert [row[-1] for row in differences.rows] == [verdict]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,21 @@ def test_steps_lower_the_loss_and_leave_the_weights_alone(scene: Scene) -> None:
     assert done.losses[-1] < done.losses[0] - 0.02
     assert scene.engine.checksum() == before
     assert done.tokens == 8 * sum(len(target.tokens) for target in ITEMS)
+
+
+def test_what_no_batch_had_was_not_shown(scene: Scene) -> None:
+    scene.hold_base()
+    sourced = [replace(target, source=10 + i) for i, target in enumerate(ITEMS)]
+
+    def work(lent: Lent) -> Descended:
+        draw = batches(sourced, [1.0], 1, np.random.default_rng(0))
+        return descend(
+            lent, Overlay(lent.model, scene.materialiser), torch.zeros(scene.layout.size), draw, Law(3, 0.05)
+        )
+
+    shown = scene.engine.lend(work).shown
+    assert len(shown) == 3
+    assert shown < {10, 11, 12, 13}
 
 
 def test_the_same_steps_give_the_same_bits(scene: Scene) -> None:

@@ -56,6 +56,12 @@ def test_tasks_have_their_shares(counts: list[int], shares: list[float], size: i
     assert own == pytest.approx({task: shares[task] / total for task in expected})
 
 
+def test_shares_of_tasks_without_targets_alone_leave_all_to_the_others() -> None:
+    batch = batches(pool([0, 5, 5]), [1.0, 0.0, 0.0], 4, np.random.default_rng(0))(0)
+    assert Counter(target.task for target in batch.targets) == {1: 2, 2: 2}
+    assert sum(batch.weights) == pytest.approx(1.0)
+
+
 def test_every_target_is_seen_before_any_is_seen_again() -> None:
     draw = batches(pool([6]), [1.0], 4, np.random.default_rng(0))
     seen = Counter(target.tokens for step in range(3) for target in draw(step).targets)

@@ -9,7 +9,9 @@ from rich.console import Console
 
 from cycleqd.records import Guidance
 from cycleqd.report import Difference, Report
+from cycleqd_runner.report.card import lineage
 from cycleqd_runner.report.html import render
+from cycleqd_runner.report.people import People
 from cycleqd_runner.report.tables import difference_text, interval_text, score_table
 from tests.runner.report.support import demo_report, empty_report, interval
 from tests.runner.report.test_html import Page
@@ -56,6 +58,23 @@ def test_what_guidance_took_stands_below(taken: Guidance, told: str) -> None:
     guided = report.model_copy(update={"cost": report.cost.model_copy(update={"guidance": taken})})
     assert told in shown(guided)
     assert told.removeprefix("guidance: ") in Page(render(guided)).text()
+
+
+def test_what_polishing_took_stands_beside_it() -> None:
+    report = demo_report(3)
+    cost = report.cost.model_copy(update={"guidance": Guidance(seconds=3), "polishing": Guidance(seconds=8)})
+    told = "guidance: 3.0 s a child at most, 8.0 s a polished candidate at most"
+    assert told in shown(report.model_copy(update={"cost": cost}))
+
+
+def test_who_taught_a_child_is_told_in_its_lineage() -> None:
+    report = demo_report(3)
+    last = report.individuals[-1].model_copy(update={"teachers": (0, 7)})
+    taught = report.model_copy(update={"individuals": (*report.individuals[:-1], last)})
+    (line,) = (line for line in lineage(taught, {last.id: 1.0}) if line.startswith(f"child {last.id} = "))
+    assert line.endswith(", taught by sql-expert and child 7")
+    assert People.of(taught).describe(last.id).endswith("taught by sql-expert and child 7")
+    assert "taught" not in "".join(lineage(report, {last.id: 1.0}))
 
 
 def test_names_are_no_markup() -> None:
