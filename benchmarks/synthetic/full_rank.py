@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ def figures(work: Path) -> list[Figure]:
         work: an empty folder.
     """
     sources = _sources(work)
-    live = LiveWeights(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(sources.base), dtype=torch.bfloat16))
+    model: Any = AutoModelForCausalLM
+    live = LiveWeights(model.from_config(AutoConfig.from_pretrained(sources.base), dtype=torch.bfloat16))
     rng, layout = np.random.default_rng(0), sources.layout
     shape = len(layout.experts), len(layout.others)
     children = [

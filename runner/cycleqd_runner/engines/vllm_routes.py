@@ -118,15 +118,15 @@ def _noting(model: nn.Module, note: Callable[[tuple[str, str]], None]) -> Iterat
         for name, tensor in get_layer_tensors(module).items():
             places.setdefault(id(tensor), (path, name))  # tied ones are those of their first module
     for key, tensor in own.items():
-        tensor.weight_loader = _noted(places[key], note, loaders[key])  # type: ignore[attr-defined]
+        tensor.weight_loader = _noted(places[key], note, loaders[key])
     try:
         yield
     finally:
         for key, tensor in own.items():
             if loaders[key] is None:
-                del tensor.weight_loader  # type: ignore[attr-defined]
+                del tensor.weight_loader
             else:
-                tensor.weight_loader = loaders[key]  # type: ignore[attr-defined]
+                tensor.weight_loader = loaders[key]
 
 
 def _noted(

@@ -41,7 +41,7 @@ def read_by(models: Sequence[TextModel]) -> list[float]:
 
 def furthest(children: Sequence[Individual], dtype: str) -> tuple[float, float]:
     """Return the largest difference to Transformers of children in vLLM's weights, and of them together as adapters."""
-    args = EngineArgs(dtype=dtype, max_model_len=256)  # type: ignore[arg-type]  # of the table below
+    args = EngineArgs(dtype=dtype, max_model_len=256)  # of the table below
     base, together = children[0].sources.base, args.model_copy(update={"concurrent_children": len(children)})
     one = opened(EngineSpec(type="Transformers", args=args), base)
     expected = [read_by(one.serve([child])) for child in children]

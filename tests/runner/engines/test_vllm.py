@@ -167,7 +167,6 @@ def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
 def test_shards_make_their_weights_themselves_and_say_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vllm = pytest.importorskip("cycleqd_runner.engines.vllm", exc_type=UnsupportedHere)
     children = individuals(tmp_path, fine_tune, MIXES[:2])
     base = children[0].sources.base
     expected = by_transformers(children)
@@ -177,7 +176,8 @@ def test_shards_make_their_weights_themselves_and_say_what_is_wrong(
         with pytest.raises(BadModel, match=r"no parameter 'visual\.head', 'visual\.patches'"):
             engine.load([(name, torch.zeros(1)) for name in ("visual.patches", "visual.head")])
         assert answers(engine, QUESTIONS) == expected[1]
-        monkeypatch.setattr(vllm, "_PART_BYTES", 1)  # streams, which only this process can make, come tensor by tensor
+        # Streams, which only this process can make, come tensor by tensor.
+        monkeypatch.setattr("cycleqd_runner.engines.vllm._PART_BYTES", 1)
         engine.load(iter(weights(base)))
         assert engine.checksum() == before
         with pytest.raises(BadModel, match="no parameter 'unknown'"):
@@ -236,7 +236,7 @@ def test_a_broken_individual_leaves_those_beside_it_alone(tmp_path: Path) -> Non
     children = individuals(tmp_path, lora, [(1.0, 0.0), (math.nan, 0.0), (0.5, 0.5)])
     good = by_transformers([children[0], children[2]])
     # A cache of few blocks, so that each soon has those that the broken one had.
-    few = {"max_batch_tokens": 512, "concurrent_children": 3}
+    few: dict[str, Any] = {"max_batch_tokens": 512, "concurrent_children": 3}
     with engine_of(children[0].sources.base, rank=children[0].adapter_rank, **few) as engine:
         served = engine.serve(children)
         for _ in range(4):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,8 @@ class Fused(nn.Module):
             fused = f"qk.{name[2:]}" if name[:2] in ("q.", "k.") else name
             if fused not in own and (name.endswith(".bias") or name.startswith("mtp.")):
                 continue
-            own[fused].weight_loader(own[fused], tensor)  # type: ignore[operator]
+            loader: Any = own[fused]
+            loader.weight_loader(own[fused], tensor)
 
 
 WHOLE = {
