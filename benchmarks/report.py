@@ -97,6 +97,7 @@ def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PA
     Returns:
         The exit code: 1 if a figure is short of its target, else 0.
     """
+    seconds = round(time.monotonic() - _BEGAN)
     for figure in figures:
         print(figure.line())
     RESULTS.mkdir(exist_ok=True)
@@ -104,7 +105,7 @@ def publish(script: str, figures: Sequence[Figure], packages: Sequence[str] = PA
     content = {
         "script": name,
         "machine": _machine(packages),
-        "seconds": round(time.monotonic() - _BEGAN),
+        "seconds": seconds,
         "load": round(_LOAD, 1),
         "figures": [asdict(figure) for figure in figures],
     }

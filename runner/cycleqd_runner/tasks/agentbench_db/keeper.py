@@ -83,7 +83,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     files.mkdir(mode=0o500)
     user = ["--user=root"] if os.getuid() == 0 else []
     installer = shutil.which("mariadb-install-db") or "mariadb-install-db"
-    common = ["--no-defaults", f"--datadir={data}", *user]
+    common = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}", *user]
     made = subprocess.run(
         [installer, *common, *INSTALLATION],
         stdin=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     arguments = [*common, f"--socket={folder}/socket", f"--pid-file={folder}/pid", f"--secure-file-priv={files}"]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [shutil.which("mariadbd") or "mariadbd", *arguments, f"--tmpdir={folder}", *OPTIONS],
+            [shutil.which("mariadbd") or "mariadbd", *arguments, *OPTIONS],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
