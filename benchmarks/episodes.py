@@ -150,13 +150,13 @@ def transformers(folder: Path, steps: Steps) -> Iterator[ChatModel]:
 
     engine = TransformersEngine(folder, EngineArgs(max_batch_tokens=BATCH_TOKENS))
     decoder: Any = engine._decoder  # noqa: SLF001 - an engine has no reason to count
-    choose = decoder._choose  # noqa: SLF001
+    choose = decoder._choose  # noqa: SLF001 - likewise
 
     def counted(rows: Sequence[object], logits: object) -> None:
         steps.add(len(rows))
         choose(rows, logits)
 
-    decoder._choose = counted  # noqa: SLF001
+    decoder._choose = counted  # noqa: SLF001 - likewise
     try:
         yield engine
     finally:
@@ -169,7 +169,7 @@ def vllm(folder: Path, steps: Steps) -> Iterator[ChatModel]:
     from cycleqd_runner.engines.vllm import VllmEngine
 
     engine = VllmEngine(folder, EngineArgs(max_batch_tokens=BATCH_TOKENS))
-    scheduler: Any = engine._llm.engine_core.engine_core.scheduler  # noqa: SLF001
+    scheduler: Any = engine._llm.engine_core.engine_core.scheduler  # noqa: SLF001 - likewise
     schedule = scheduler.schedule
 
     @functools.wraps(schedule)
@@ -179,7 +179,7 @@ def vllm(folder: Path, steps: Steps) -> Iterator[ChatModel]:
         return output
 
     scheduler.schedule = counted
-    steps.forget = engine._llm.reset_prefix_cache  # noqa: SLF001
+    steps.forget = engine._llm.reset_prefix_cache  # noqa: SLF001 - engines do it at swaps
     try:
         yield engine
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,11 +67,11 @@ def figures(work: Path) -> list[Figure]:
         live.load(weights())
         return time.perf_counter() - start
 
-    first = seconds(lambda: Individual(sources, children[0]))
+    first = seconds(partial(Individual, sources, children[0]))
     later, read = [], []
     for child in children[1:]:
-        later.append(seconds(lambda own=child: Individual(sources, own)))  # type: ignore[misc]
-        read.append(seconds(lambda own=child: streamed.tensors(own, changed_only=True)))  # type: ignore[misc]
+        later.append(seconds(partial(Individual, sources, child)))
+        read.append(seconds(partial(streamed.tensors, child, changed_only=True)))
     kept = sources.materialiser.resident_bytes / sources.materialiser.base.nbytes
     return [
         Figure("full-rank child, 3 experts, 11 M parameters: first swap", first, "s"),

@@ -15,6 +15,7 @@ import torch
 SPARE = 4
 """A quarter of a memory stays free: for batches, for sandboxes, and for the tensor that is being made."""
 
+_MACHINE, _GROUPS = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _GROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
@@ -52,8 +53,14 @@ def gpu_room(device: torch.device) -> int:
     return free - total // SPARE
 
 
-def host_room(proc: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes of the machine's (or the container's) memory that may be taken; 0 where Linux does not tell.
+def host_room(proc: Path = _MACHINE, groups: Path = _GROUPS) -> int:
+    """Return the bytes of the machine's (or the container's) memory that may be taken; see :func:`host_memory`."""
+    free, total = host_memory(proc, groups)
+    return free - total // SPARE
+
+
+def host_memory(proc: Path = _MACHINE, groups: Path = _GROUPS) -> tuple[int, int]:
+    """Return the free bytes of the machine's (or the container's) memory, and all; 0 where Linux does not tell.
 
     Args:
         proc: what the kernel tells of the machine.
@@ -62,7 +69,7 @@ def host_room(proc: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/c
     try:
         machine = _numbers(proc.read_text(encoding="ascii"))
     except OSError:
-        return 0
+        return 0, 0
     total, free = machine["MemTotal"] * 1024, machine["MemAvailable"] * 1024
     for limit_file, use_file, statistics_file in _GROUP_FILES:
         try:
@@ -74,7 +81,7 @@ def host_room(proc: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/c
             continue  # not of this version, or no container
         cached = sum(pages.get(f"total_{name}", pages.get(name, 0)) for name in _FILE_PAGES)  # given back when asked
         total, free = min(total, limit), min(free, limit - used + cached)
-    return free - total // SPARE
+    return free, total
 
 
 def _numbers(text: str) -> dict[str, int]:

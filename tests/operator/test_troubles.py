@@ -236,6 +236,15 @@ def _without_sandbox(restarts: int) -> dict[str, Any]:
     return {"phase": "Pending", "containerStatuses": [worker], "initContainerStatuses": [sandbox]}
 
 
+async def _with_pods(world: World) -> Operator:
+    """Return an operator whose new run has Jobs, and these their first pods."""
+    world.apply()
+    operator = await started(world)
+    await operator.look()
+    world.make_pods()
+    return operator
+
+
 class TestSlowPods:
     OBSTACLE: ClassVar[dict[str, Any]] = {
         "phase": "Pending",
@@ -246,10 +255,7 @@ class TestSlowPods:
 
     async def test_why_they_do_not_start_is_told_and_forgotten_when_they_do(self, world: World) -> None:
         world.obstacle = self.OBSTACLE
-        world.apply()
-        operator = await started(world)
-        await operator.look()
-        world.make_pods()
+        operator = await _with_pods(world)
         world.pass_time(29)
         await operator.look()
         assert condition(world, "Degraded").status == "False"
@@ -267,10 +273,7 @@ class TestSlowPods:
         self, world: World
     ) -> None:
         world.obstacle = _without_sandbox(restarts=1)
-        world.apply()
-        operator = await started(world)
-        await operator.look()
-        world.make_pods()
+        operator = await _with_pods(world)
         world.pass_time(31)
         await operator.look()
         assert (status_of(world).state, condition(world, "Degraded").reason) == ("Preparing", "WorkersNotStarting")
@@ -295,10 +298,7 @@ class TestSlowPods:
 
     async def test_pods_are_asked_for_only_now_and_then(self, world: World) -> None:
         world.obstacle = self.OBSTACLE
-        world.apply()
-        operator = await started(world)
-        await operator.look()
-        world.make_pods()
+        operator = await _with_pods(world)
         world.pass_time(31)
         await operator.look()
         world.api.requests.clear()

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from cycleqd.errors import OutOfMemory
+from cycleqd_runner.memory import host_memory
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SIZE = r"([\d.]+) ?(bytes|[KMGT]iB)"
@@ -81,9 +82,8 @@ def _free_on_gpu() -> int:
 
 
 def _free() -> int:
-    """Return the bytes that this process could still have. Who exceeds a container's limit is killed, not told."""
-    available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
-    free = int(available[1]) * 2**10 if available else 0
+    """Return the bytes that this process could still have."""
+    free, _ = host_memory()
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return free

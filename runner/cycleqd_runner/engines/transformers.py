@@ -56,7 +56,7 @@ class TransformersEngine:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with memory_for(f"the model in {folder}", "use a smaller one, or a GPU or machine with more memory"):
             self._model = _read_model(folder, dtype_of(args.dtype, device))
-            self._model.eval()  # type: ignore[no-untyped-call]
+            self._model.eval()  # type: ignore[no-untyped-call]  # Transformers has no types here
             self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
         self.conversations = Conversations(folder, args.max_model_len)
         self._weights = LiveWeights(self._model)
@@ -120,7 +120,7 @@ class TransformersEngine:
 
         def moved() -> None:
             with memory_for("the model for gradients", MORE_MEMORY):
-                self._model.to(device)  # type: ignore[arg-type]
+                self._model.to(device)  # type: ignore[arg-type]  # as above
 
         self.batcher.run(moved)
 

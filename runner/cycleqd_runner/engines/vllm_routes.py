@@ -93,7 +93,7 @@ def routes(model: nn.Module, config: PretrainedConfig, base: Checkpoint) -> Rout
     with _noting(model, note):
         while True:  # until nothing is left that it refuses
             try:
-                model.load_weights(tensors())  # type: ignore[operator]
+                model.load_weights(tensors())  # type: ignore[operator]  # a method of vLLM's models
             except _CANNOT_PLACE:
                 if not current:
                     raise
@@ -171,7 +171,7 @@ class Loader(DefaultModelLoader):  # type: ignore[misc]  # vLLM's classes have n
     def load_weights(self, model: nn.Module, model_config: ModelConfig) -> None:
         """Load the checkpoint, and leave the model's :class:`Routes` in its attribute ``cycleqd_routes``."""
         self._routes = routes(model, model_config.hf_config, Checkpoint(Path(model_config.model)))
-        model.cycleqd_routes = self._routes  # type: ignore[assignment]
+        model.cycleqd_routes = self._routes  # type: ignore[assignment]  # modules are typed to hold tensors
         super().load_weights(model, model_config)
 
     def get_all_weights(self, model_config: ModelConfig, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
