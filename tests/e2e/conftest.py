@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -25,6 +26,11 @@ _futures: dict[str, Future[None]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Pytest deletes a variable as each test ends, at which other threads stumble that walk through the environment
+    # (urllib does, for proxies).
+    quiet = mock.patch("_pytest.runner._update_current_test_var")
+    quiet.start()
+    config.add_cleanup(quiet.stop)
     config.addinivalue_line("markers", "together(long=False): a scenario that others do not disturb")
     config.addinivalue_line("markers", "empty_cluster: a scenario for which nothing has been installed yet")
 

@@ -1,7 +1,7 @@
 """What judging leaves in the sidecars of a living pod: databases, accounts, processes and files, seen from inside them.
 
 A pod lives until its work is done, so a judge in a container beside the worker holds the work up until somebody has
-looked: all other items of the individual that is being scored are judged by then.
+looked, which is when all other items of the individual that is being scored are judged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from tests.e2e.scene import PATIENCE_SECONDS, Document, Run
 WAITS, LOOKED = "/tmp/waits", "/tmp/looked"
 """Files in the judge's container."""
 STILL_SECONDS = 1.5
-"""Without a new database, so long, all episodes are over: each statement takes some milliseconds."""
+"""Without a new database and with no machine, so long, all episodes are over: a turn takes some milliseconds."""
+LOOK_SECONDS = 90
+"""What is there after so long is left over; less than the judge's items may take."""
 
 _HOLD = f'touch {WAITS}; until [ -e {LOOKED} ]; do sleep 0.1; done; exec python3 -c "$1"'
 _DATABASES = "SHOW DATABASES LIKE 'cycleqd%'; SELECT user FROM mysql.user WHERE user LIKE 'cycleqd%'"
@@ -75,13 +77,18 @@ def looks_until(run: Run, state: str) -> tuple[list[Document], list[Inside]]:
 
 
 def _look(run: Run, pod: Document) -> Inside:
-    made, dropped = _counts(run, pod)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LOOK_SECONDS
+    now = _inside_now(run, pod)
     while time.monotonic() < deadline:
         time.sleep(STILL_SECONDS)
-        before, (made, dropped) = (made, dropped), _counts(run, pod)
-        if made and before == (made, dropped):
+        before, now = now, _inside_now(run, pod)
+        if now.made and before == now and not now.left:
             break
+    return now
+
+
+def _inside_now(run: Run, pod: Document) -> Inside:
+    made, dropped = _counts(run, pod)
     left = [*_sql(run, pod, _DATABASES), *_inside(run, pod, "sandbox", "sh", "-c", _SANDBOX)]
     return Inside(pod["metadata"]["labels"]["cycleqd.dev/role"], made, dropped, left)
 
