@@ -1,8 +1,8 @@
 """From single awaited requests to batches in a worker thread. What a batch computes is not known here.
 
 A batch is formed only when the event loop has come to rest, so its composition depends on the set of requests that
-were made together and not on their order. While a batch runs, the event loop is free (sandboxes, other answers);
-requests that arrive meanwhile wait for the next batch.
+wait and not on their order. While a batch runs, the event loop is free (sandboxes, other answers); requests that
+arrive meanwhile are put in order with those that still wait, so that batches stay full through episodes of many turns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple, TypeVar, overload
 
 from cycleqd.errors import TemporaryError
@@ -194,8 +195,10 @@ class Batcher(Arrivals):
         while self._waiting:
             await rest(self._waiting)
             wave, self._waiting = [w for w in self._waiting if not w.answer.done()], []
-            for indices in split([w.request for w in wave], self._max_batch_tokens):
-                await self._compute([wave[i] for i in indices])
+            # One batch at a time: those that are left over share the next ones with whoever comes meanwhile.
+            first, *later = split([w.request for w in wave], self._max_batch_tokens) or [[]]
+            self._waiting = [wave[i] for i in sorted(chain.from_iterable(later))]
+            await self._compute([wave[i] for i in first])
 
     async def _compute(self, batch: list[Waiting]) -> None:
         def unwanted() -> bool:
