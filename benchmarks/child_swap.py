@@ -2,7 +2,8 @@
 
 Run ``python -m benchmarks.child_swap``. Both take turns, on the quickstart's model and experts: in place, the running
 engine makes the child's weights and answers; by checkpoint, the child is exported and a new process opens vLLM on it
-and answers (Python's and vLLM's imports are not counted). What a swap costs beside the child's evaluation is measured
+and answers: vLLM gives back a model's memory only when its process ends, so each child's process also starts Python and
+imports, which a row of its own leaves out. What a swap costs beside the child's evaluation is measured
 on all items of the quickstart's search splits. Swaps are short, so each round makes several, of alternating children.
 Before that, children of made-up full-rank experts go into a small Llama (``synthetic.full_rank``).
 """
@@ -38,13 +39,15 @@ if __name__ == "__main__":
     start = time.perf_counter()
     engine = VllmEngine(Path(sys.argv[1]), EngineArgs(max_model_len={LENGTH}))
     ask([engine], [((Message("user", "1+1?"),), Sampling(1))])
-    print("TOOK", time.perf_counter() - start)
+    print("TOOK", start, time.perf_counter())
     engine.close()
 """
 """Opens vLLM on a checkpoint and answers with one token."""
 
 
-def _reopened(folder: Path, script: Path) -> float:
+def _reopened(folder: Path, script: Path) -> tuple[float, float]:
+    """Return the seconds from a process' start to its first token, and those of them after its imports."""
+    began = time.perf_counter()  # all processes read the same clock
     script.write_text(OPENING, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(script), str(folder)],
@@ -56,7 +59,8 @@ def _reopened(folder: Path, script: Path) -> float:
     lines = [line for line in done.stdout.splitlines() if line.startswith("TOOK")]
     if not lines:
         raise RuntimeError(f"vLLM did not open {folder}: {done.stderr[-2000:]}")
-    return float(lines[0].split()[1])
+    imported, ended = map(float, lines[0].split()[1:])
+    return ended - began, ended - imported
 
 
 def main() -> int:
@@ -92,10 +96,11 @@ def main() -> int:
             tensors = materialiser.tensors(own[i].genome)
             export_checkpoint(work / f"child{i}", materialiser.base, tensors, ModelCard("child", "base", {}))
             written = time.perf_counter() - start
-            files.append((written, written + _reopened(work / f"child{i}", work / "opening.py")))
+            reopened, opened = _reopened(work / f"child{i}", work / "opening.py")
+            files.append((written, written + reopened, written + opened))
         engine.close()
     swap, token = (sum(own) / len(swaps) for own in zip(*swaps, strict=True))
-    write, reload = (sum(own) / ROUNDS for own in zip(*files, strict=True))
+    write, reload, without_imports = (sum(own) / ROUNDS for own in zip(*files, strict=True))
     evaluation = sum(evaluations) / ROUNDS
     return publish(
         __file__,
@@ -105,6 +110,8 @@ def main() -> int:
             Figure("evaluation of the child on the quickstart's search items", evaluation, "s"),
             Figure("writing the checkpoint", write, "s"),
             Figure("genome to first token, by checkpoint", reload, "s"),
+            Figure("the same without Python's start and imports", without_imports, "s"),
+            Figure("the same / swap in place", without_imports / swap, "x"),
             at_most("swapping a child into a live engine, share of its evaluation", 100 * swap / evaluation, "%", 2),
             at_least("checkpoint and reload / swap in place", reload / swap, "x", 20),
             *full,

@@ -18,6 +18,7 @@ from cycleqd_runner import factors, householder
 from cycleqd_runner.basis import MANIFEST, BasisManifest, MatrixBasis, OtherTensor, is_matrix
 from cycleqd_runner.checkpoints import Checkpoint, require_finite, sha256
 from cycleqd_runner.lora import Adapter
+from cycleqd_runner.memory import give_back
 from cycleqd_runner.safetensors_writer import Planned, write_file
 
 SHARD_BYTES = 64 << 20
@@ -73,6 +74,7 @@ def factorise(
                 entry, tensors = MatrixBasis(name=tensor, shape=(shape[0], shape[1]), kind="Lora", rank=0), {}
             matrices.append(entry)
             writer.add(tensors)
+            give_back()
         if on_tensor:
             on_tensor(tensor)
     manifest = BasisManifest(

@@ -1,12 +1,15 @@
-"""How much more memory this process may keep, in the machine and on its GPU. What it keeps is ``residence``'s matter.
+"""How much more memory this process may keep, in the machine and on its GPU, and how it gives back what it freed.
 
-Asked each time anew and never reserved: several workers, or the shards of one model, share a machine without knowing of
-each other, and engines, sandboxes and caches of files come and go beside them.
+What is kept is ``residence``'s matter. Room is asked for each time anew and never reserved: several workers, or the
+shards of one model, share a machine without knowing of each other, and engines, sandboxes and caches of files come and
+go beside them.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +85,12 @@ def host_memory(proc: Path = _MACHINE, groups: Path = _GROUPS) -> tuple[int, int
         cached = sum(pages.get(f"total_{name}", pages.get(name, 0)) for name in _FILE_PAGES)  # given back when asked
         total, free = min(total, limit), min(free, limit - used + cached)
     return free, total
+
+
+def give_back() -> None:
+    """Return freed memory to the system: glibc keeps it, scattered, and fills it badly with blocks of other sizes."""
+    with suppress(AttributeError):  # other C libraries
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _numbers(text: str) -> dict[str, int]:

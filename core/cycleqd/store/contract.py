@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -168,6 +169,7 @@ def check_prefix(prefix: str, *, folder: bool = False) -> str:
     return prefix
 
 
+@lru_cache(1 << 16)  # a run lists the same thousands of keys after each child
 def is_key(key: str) -> bool:
     """Return whether :func:`check_key` accepts ``key``; listings leave out what nobody could ask for."""
     try:

@@ -238,7 +238,7 @@ def _walk(folder: Path, start: str, prefix: str, after: str) -> Iterator[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = sorted((f"{start}{entry.name}/" if entry.is_dir() else f"{start}{entry.name}") for entry in entries)
+            names = sorted([f"{start}{entry.name}/" if entry.is_dir() else start + entry.name for entry in entries])
     except (FileNotFoundError, NotADirectoryError):  # removed while we read, or nothing was written yet
         return
     for name in names:
