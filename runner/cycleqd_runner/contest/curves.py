@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -34,35 +35,41 @@ def pictures(found: Standings) -> dict[str, bytes]:
 
 
 def searches_figure(found: Standings) -> Figure:
-    """Return the best mean search score so far against tokens and against evaluations; stars are test scores."""
-    figure = Figure(figsize=(12.0, 4.4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    """Return mean scores so far against tokens and against evaluations: above on search items, below on test items."""
+    figure = Figure(figsize=(12.0, 8.8), layout="constrained")
+    panels = figure.subplots(2, 2, sharey=True, sharex="col")
     rows = [row for row in found.rows if row.curves]
     size, unit = token_unit(round(max(row.tokens for row in rows)))
     units: list[tuple[str, Spent, Callable[[Row], float]]] = [
         (unit, lambda point: point.tokens / size, lambda row: row.tokens / size),
         ("evaluations", lambda point: point.evaluations, lambda row: row.evaluations),
     ]
-    for axes, (label, spent, total) in zip(panels, units, strict=True):
+    for (above, below), (label, spent, total) in zip(panels.T, units, strict=True):
         for row, colour in zip(rows, _colours(len(rows)), strict=True):
             places, best = mean_curve(row.curves, spent)
-            axes.plot(places, 100 * best, color=colour, label=row.method, drawstyle="steps-post")
-            axes.plot(total(row), 100 * row.mean.mean, "*", color=colour, markersize=11, markeredgecolor="black")
-        axes.set_xlabel(label)
-        _tidy(axes)
-    panels[0].set_ylabel("best search score so far, % (star: test)")
-    panels[1].legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+            above.plot(places, 100 * best, color=colour, label=row.method, drawstyle="steps-post")
+            tests = {seed: [point for point in curve if point.test is not None] for seed, curve in row.curves.items()}
+            if all(tests.values()):
+                places, tested = mean_curve(tests, spent, lambda point: point.test or 0.0)
+                below.plot(places, 100 * tested, color=colour, drawstyle="steps-post")
+            below.plot(total(row), 100 * row.mean.mean, "*", color=colour, markersize=11, markeredgecolor="black")
+        below.set_xlabel(label)
+        _tidy(above)
+        _tidy(below)
+    panels[0, 0].set_ylabel("best search score so far, %")
+    panels[1, 0].set_ylabel("test score of what it would have ended with, % (star: final model)")
+    panels[0, 1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
 def mean_curve(
-    curves: Mapping[int, Sequence[Point]], spent: Spent
+    curves: Mapping[int, Sequence[Point]], spent: Spent, score: Callable[[Point], float] = attrgetter("best")
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return places along the axis and the mean over seeds there, from where all seeds have begun to the last end.
 
     A seed that has ended keeps its last score.
     """
-    steps = [([spent(point) for point in curve], [point.best for point in curve]) for curve in curves.values()]
+    steps = [([spent(point) for point in curve], [score(point) for point in curve]) for curve in curves.values()]
     first, last = max(places[0] for places, _ in steps), max(places[-1] for places, _ in steps)
     ends = [place for places, _ in steps for place in places if place >= first]
     grid = np.unique([*np.linspace(first, last, STEPS), *ends])

@@ -13,6 +13,7 @@ from cycleqd_runner.contest.arena import Arena, open_arena
 from cycleqd_runner.contest.entries import ALL, Contest, Part
 from cycleqd_runner.contest.libraries import refuse_missing
 from cycleqd_runner.contest.meter import Meter
+from cycleqd_runner.contest.milestones import tested_curve
 from cycleqd_runner.contest.publish import publish
 from cycleqd_runner.contest.search import Final, Progress, budget_tokens, search
 from cycleqd_runner.contest.spec import Method
@@ -91,6 +92,7 @@ async def _trial(arena: Arena, name: str, method: Method | None, observer: Obser
     else:
         final, progress = Final(name, _fixed(arena, name), arena.scoring), Progress(Meter(0, 0, 0), observer.goes_on)
     tested = await final.scoring.on("test", final.label, final.model)
+    seconds = time.perf_counter() - start
     validation = final.validation.evaluations if final.validation else ()
     return Trial(
         method=name,
@@ -100,8 +102,8 @@ async def _trial(arena: Arena, name: str, method: Method | None, observer: Obser
         validation={evaluation.task: evaluation.score for evaluation in validation},
         test=tested.evaluations,
         spending=progress.meter.spending,
-        curve=tuple(progress.curve),
-        seconds=time.perf_counter() - start,
+        curve=await tested_curve(progress, arena.contest.spec.milestones, tested.mean),
+        seconds=seconds,
         finished_at=time.time(),
         versions={**arena.session.versions, "sandbox": arena.sandbox.name, "cores": str(len(os.sched_getaffinity(0)))},
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +21,7 @@ import numpy as np
 from cycleqd import keys
 from cycleqd.api.run import Finalize
 from cycleqd.errors import BadManifest
-from cycleqd.final import aggregate
+from cycleqd.final import aggregate, best_members
 from cycleqd.genome import Genome
 from cycleqd.identity import claim
 from cycleqd.records import FinalEvaluation, read_result
@@ -45,29 +47,6 @@ Tell = Callable[[Point], None]
 """Is called after each evaluation."""
 
 
-@dataclass
-class Progress:
-    """What a method has spent and reached; tells about every step.
-
-    Attributes:
-        meter: what it has spent.
-        tell: who wants to know.
-        curve: all steps so far.
-    """
-
-    meter: Meter
-    tell: Tell
-    curve: list[Point] = field(default_factory=list)
-
-    def evaluated(self, tokens: int, score: float, count: int = 1) -> None:
-        """Note evaluations on the search split, the best of which had this mean score."""
-        self.meter.evaluated(tokens, count)
-        best = max(score, self.curve[-1].best) if self.curve else score
-        spent = self.meter.search + self.meter.training
-        self.curve.append(Point(tokens=spent, evaluations=self.meter.evaluations, best=best))
-        self.tell(self.curve[-1])
-
-
 @dataclass(frozen=True)
 class Final:
     """The model that a method ends with.
@@ -83,6 +62,32 @@ class Final:
     model: Genome | Weights
     scoring: FinalEvaluations
     validation: FinalEvaluation | None = None
+
+
+@dataclass
+class Progress:
+    """What a method has spent and reached; tells about every step.
+
+    Attributes:
+        meter: what it has spent.
+        tell: who wants to know.
+        curve: all steps so far.
+        leaders: per step, what the method would have ended with there; None: nothing yet.
+    """
+
+    meter: Meter
+    tell: Tell
+    curve: list[Point] = field(default_factory=list)
+    leaders: list[Callable[[], Final] | None] = field(default_factory=list)
+
+    def evaluated(self, tokens: int, score: float, count: int = 1, leader: Callable[[], Final] | None = None) -> None:
+        """Note evaluations on the search split, the best of which had this mean score."""
+        self.meter.evaluated(tokens, count)
+        best = max(score, self.curve[-1].best) if self.curve else score
+        spent = self.meter.search + self.meter.training
+        self.curve.append(Point(tokens=spent, evaluations=self.meter.evaluations, best=best))
+        self.leaders.append(leader)
+        self.tell(self.curve[-1])
 
 
 async def search(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Progress]:
@@ -120,13 +125,18 @@ async def _proposed(arena: Arena, method: Method, tell: Tell) -> tuple[Final, Pr
         model = await asyncio.to_thread(candidate.make)
         progress.meter.training += candidate.training
         found = await arena.scoring.on("search", candidate.label, model)
-        progress.evaluated(found.tokens, found.mean)
         tried.append((found.mean, Final(candidate.label, model, arena.scoring)))
+        best = max(reversed(tried), key=itemgetter(0))[1]  # the latest of equals
+        progress.evaluated(found.tokens, found.mean, leader=_just(best))
         candidate = _next(proposals, found)
     proposals.close()
     _refuse_nothing(method, bool(tried), progress.meter, training)
-    best = {own.model.digest: own for _, own in sorted(tried, key=lambda one: one[0])}  # the latest of equals
-    return await chosen(list(best.values())[-max(1, finalists) :], progress.meter), progress
+    ranked = {own.model.digest: own for _, own in sorted(tried, key=itemgetter(0))}  # the latest of equals
+    return await chosen(list(ranked.values())[-max(1, finalists) :], progress.meter), progress
+
+
+def _just(final: Final) -> Callable[[], Final]:
+    return lambda: final
 
 
 def _pay_for_experts(arena: Arena, method: Method, progress: Progress) -> None:
@@ -162,7 +172,8 @@ async def _bred(arena: Arena, method: CycleQD, tell: Tell) -> tuple[Final, Progr
     progress = _progress(arena, method, _most_tried(method, session.spec.finalize), tell, polish)
     _pay_for_experts(arena, method, progress)
     first = prices.child(arena.n_experts)
-    await breed(session, _affordable(session, prices, progress), arena.sandbox)
+    leader = partial(_leader, session, method, arena.sandbox)
+    await breed(session, _affordable(session, prices, progress, leader), arena.sandbox)
     children = progress.meter.evaluations - arena.n_experts
     _refuse_nothing(method, children > 0, progress.meter, round(first))
     claim(session.store, arena.contest.run(arena.seed, method, children))
@@ -190,7 +201,14 @@ async def _concluded(session: Session, method: CycleQD, sandbox: Sandbox, meter:
     return Final(blend.name, genome, scoring, await scoring.on("validation", blend.name, genome))
 
 
-def _affordable(session: Session, prices: Prices, progress: Progress) -> Iterator[int]:
+def _leader(session: Session, method: CycleQD, sandbox: Sandbox, individuals: int) -> Final:
+    """Return what the first individuals of a run end with: the paper's aggregate, or else the best by search score."""
+    population = session.population().first(individuals)
+    blend = aggregate(population) if method.final == "Aggregate" else best_members(population, 1)[0]
+    return Final(blend.name, CandidateGenomes(session).of(blend), FinalEvaluations(session, sandbox))
+
+
+def _affordable(session: Session, prices: Prices, progress: Progress, leader: Callable[[int], Final]) -> Iterator[int]:
     """Yield the ids of children for as long as the budget lasts; a child's result is counted before the next one.
 
     Children that have been bred already are counted, even if a cluster went beyond the budget.
@@ -206,7 +224,8 @@ def _affordable(session: Session, prices: Prices, progress: Progress) -> Iterato
         prices.learn(result)
         meter.training += result.training_tokens
         meter.search += _repeated(session, doubts)
-        progress.evaluated(sum(result.tokens), float(np.mean(result.scores)) if result.complete else 0.0)
+        score = float(np.mean(result.scores)) if result.complete else 0.0
+        progress.evaluated(sum(result.tokens), score, leader=partial(leader, individual + 1))
 
 
 def _repeated(session: Session, counted: set[str]) -> int:

@@ -258,6 +258,9 @@ class ContestSpec(ApiModel):
     Takes the place of the manifest's ``items.lessons``."""
     finalists: Annotated[int, Field(ge=1, le=1000)] = 4
     """Best models by search score among which a method without a finalize of its own chooses on validation."""
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """Shares of a method's tokens. What it would have ended with there is tested, too, once its search is over: for the
+    curves of test scores, and nothing else."""
     reference: Name
     """The method that all others are compared with; also base, average or an expert."""
     methods: Annotated[tuple[Annotated[Method, Field(discriminator="type")], ...], Field(min_length=1)]

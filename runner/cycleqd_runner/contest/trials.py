@@ -18,6 +18,8 @@ class Point(Record):
     """On the search split by then."""
     best: float
     """Best mean search score of a model so far, in [0, 1]."""
+    test: float | None = None
+    """Mean test score, in [0, 1], of what the method would have ended with there; None: not a milestone."""
 
 
 class Spending(Record):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -179,6 +180,28 @@ def test_the_test_split_is_read_once_and_the_choice_is_the_validation_splits(pla
     assert tested <= len(FIXED) + len(PROPOSING), "each ends with one model, and some with the same"
     finalists = len(list(shared.list("final/evaluations/validation/")))
     assert finalists <= 2 * len(PROPOSING), "two finalists each"
+
+
+def test_milestones_test_what_a_method_would_have_ended_with_there(models: Path, tmp_path: Path) -> None:
+    """Half of the budget, and a second one that nobody has reached."""
+    methods = [METHODS[NAMES.index(name) - len(FIXED)] for name in ("random", "paper", "fixed", "guided")]
+    compete(contest_in(models, tmp_path, methods, seeds=[0], milestones=[0.5, 0.01], reference="base"))
+    shared = FolderStore(tmp_path / "comparison/seeds/0/shared")
+    for name in ("random", "paper", "fixed"):
+        own = trials_in(tmp_path)[f"trials/{name}/0.json"]
+        run = shared if name == "random" else FolderStore(tmp_path / "comparison/seeds/0/methods" / name)
+        at = max(k for k, point in enumerate(own.curve) if point.tokens <= 0.5 * own.spending.limit)
+        assert 0 < at < len(own.curve) - 1
+        assert [k for k, point in enumerate(own.curve) if point.test is not None] == [at, len(own.curve) - 1]
+        assert own.curve[-1].test == pytest.approx(mean(evaluation.score for evaluation in own.test))
+        tested = [FinalEvaluation.model_validate_json(run.get(key)) for key in run.list("final/evaluations/test/")]
+        assert own.curve[at].test in [one.mean for one in tested if one.name not in FIXED]
+        if name == "paper":  # of whose children the best by search score stands for the run
+            results = [read_result(run.get(key), key) for key in run.list(keys.RESULTS)]
+            known = [result for result in results if result.id <= own.curve[at].evaluations - 1]
+            best = max(known, key=lambda result: (mean(result.scores), result.id))
+            assert own.curve[at].test == next(one.mean for one in tested if one.name == f"individual-{best.id}")
+            assert own.curve[at].best == pytest.approx(mean(best.scores))
 
 
 def test_what_is_shared_is_made_once(played: Path) -> None:

@@ -135,3 +135,5 @@ def test_the_mean_curve_is_a_step_function() -> None:
     assert (places[0], places[-1]) == (2, 5)
     at = {place: best[np.searchsorted(places, place)] for place in (2, 3, 5)}
     assert at == pytest.approx({2: (0.2 + 0.4) / 2, 3: (0.2 + 0.8) / 2, 5: (0.6 + 0.8) / 2})
+    tokens = mean_curve(curves, lambda point: point.evaluations, lambda point: point.tokens)[1]
+    assert (tokens[0], tokens[-1]) == ((1 + 2) / 2, (5 + 3) / 2)
