@@ -1,10 +1,8 @@
-"""Whole comparisons on tiny models: what they measure, what methods may spend, and what becomes of killed ones."""
+"""Whole comparisons on tiny models: what they measure, and what becomes of killed ones."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,20 +14,19 @@ from cycleqd.errors import BadManifest, RunMismatch
 from cycleqd.records import FinalEvaluation, read_result
 from cycleqd.store import FolderStore
 from cycleqd_runner.contest import arena
-from cycleqd_runner.contest.entries import ALL, Part, load_contest
+from cycleqd_runner.contest.entries import Part, load_contest
 from cycleqd_runner.contest.estimates import scores_of
-from cycleqd_runner.contest.play import play
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
-from cycleqd_runner.transcripts import read_transcripts
-from tests.runner.contest.support import Notes, open_quick_sandbox, tiny_models, write_contest
+from tests.runner.contest.contests import GUIDED, TRAINING, compete, contest_in, trials_in
+from tests.runner.contest.support import Notes, open_quick_sandbox
+
+pytestmark = pytest.mark.usefixtures("quick_sandbox")
 
 FIXED_CYCLE = {"cycle": "Fixed", "mutation": {"type": "None"}}
 STEPS = {"steps": [1, 2], "learningRates": [0.05], "batchItems": 2}
-GUIDED = {"emitter": {"type": "Guided", "firstSteps": 2, "steps": 1, "batchItems": 2}}
 PROPOSING = ("random", "cma-es", "ties", "reg-mean", "guided", "layer-wise", "lora", "lora-training-data")
 LEARNING = ("reg-mean", "guided", "layer-wise", "lora", "lora-training-data", "ours")
-TRAINING = {"steps": [4], "learningRates": [0.05], "batchItems": 2, "data": {"t-a": "a.jsonl", "t-b": "b.jsonl"}}
 METHODS: list[dict[str, Any]] = [
     {"name": "random", "type": "RandomSearch"},
     {"name": "cma-es", "type": "CmaEs", "population": 4},
@@ -55,48 +52,13 @@ NAMES = (*FIXED, *(method["name"] for method in METHODS))
 FEW = [method for method in METHODS if method["name"] in {"random", "guided", "paper"}]
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arena, "open_sandbox", open_quick_sandbox)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models, the manifest of a run, and training data."""
-    folder = tmp_path_factory.mktemp("models")
-    tiny_models(folder)
-    for name, count in (("a", 3), ("b", 5)):
-        lines = [{"messages": [{"role": "user", "content": f"say {i}"}], "answer": f"{name}{i}"} for i in range(count)]
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    return folder
-
-
-def contest_in(models: Path, folder: Path, methods: list[dict[str, Any]] | None = None, **spec: Any) -> Path:
-    """Write a comparison of the models whose storage is below ``folder``."""
-    manifest, storage = str(models / "tiny.yaml"), {"uri": str(folder / "comparison")}
-    for name in ("a", "b"):
-        shutil.copy(models / f"{name}.jsonl", folder)
-    return write_contest(folder, methods or METHODS, manifest=manifest, storage=storage, **spec)
-
-
-def compete(file: Path, notes: Notes | None = None, part: Part = ALL) -> Notes:
-    notes = notes or Notes()
-    asyncio.run(play(load_contest(file), notes, part))
-    return notes
-
-
-def trials_in(folder: Path) -> dict[str, Trial]:
-    found = FolderStore(folder / "comparison")
-    return {key: Trial.model_validate_json(found.get(key)) for key in found.list("trials/")}
-
-
 @pytest.fixture(scope="module")
 def played(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished comparison of all methods."""
     folder = tmp_path_factory.mktemp("played")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arena, "open_sandbox", open_quick_sandbox)
-        compete(contest_in(models, folder))
+        compete(contest_in(models, folder, METHODS))
     return folder
 
 
@@ -157,12 +119,6 @@ def test_who_learns_the_experts_training_data_pays_for_no_expert_and_says_how_mu
         ]
         (tried,) = (one for one in found if one.name == trials["lora-training-data"].final)
         assert own.tokens == tried.tokens + own.training
-
-
-def test_training_that_the_budget_does_not_allow_is_refused(models: Path, tmp_path: Path) -> None:
-    methods = [{"name": "lora", "type": "LoraOnTrainingData", **TRAINING, "steps": [1000]}]
-    with pytest.raises(BadManifest, match=r"[\d,]+ of training and an evaluation of [\d,]+ do not fit, .* lower steps"):
-        compete(contest_in(models, tmp_path, methods, seeds=[0], reference="base"))
 
 
 def test_the_test_split_is_read_once_and_the_choice_is_the_validation_splits(played: Path) -> None:
@@ -321,82 +277,14 @@ def test_the_best_by_search_are_finalists_and_the_best_of_these_on_validation_is
     assert any(finalists[one] == max(finalists.values()) for one in finalists.keys() & found["test"].keys())
 
 
-def test_a_budget_that_is_too_small_is_refused(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadManifest, match=r"The budget of random is \d+ tokens, .* so raise spec\.budget"):
-        compete(contest_in(models, tmp_path, METHODS[:1], seeds=[0], reference="base", budget={"tokens": 40}))
-
-
-def test_a_share_of_the_budget(models: Path, tmp_path: Path) -> None:
-    methods: list[dict[str, Any]] = [
-        {"name": "whole", "type": "RandomSearch"},
-        {"name": "half", "type": "RandomSearch", "share": 0.5},
-    ]
-    compete(contest_in(models, tmp_path, methods, seeds=[0], reference="whole"))
-    shutil.rmtree(tmp_path / "comparison/seeds")
-    whole, half = (trials_in(tmp_path)[f"trials/{name}/0.json"].spending for name in ("whole", "half"))
-    assert half.limit == whole.limit // 2
-    assert half.tokens <= 1.05 * half.limit
-
-
 def test_parts_make_the_same_records_as_the_whole(played: Path, models: Path, tmp_path: Path) -> None:
-    file = contest_in(models, tmp_path)
+    file = contest_in(models, tmp_path, METHODS)
     compete(file, part=Part(("random", "base"), (1,)))
     assert set(trials_in(tmp_path)) == {"trials/random/1.json", "trials/base/1.json"}
     compete(file, part=Part(("paper",)))
     own, whole = trials_in(tmp_path), trials_in(played)
     assert len(own) == 4
     assert all(scores_of(one.test) == scores_of(whole[key].test) for key, one in own.items())
-
-
-def test_lessons_are_paid_for_by_those_who_learn(models: Path, tmp_path: Path) -> None:
-    methods = [
-        METHODS[0],
-        {"name": "ours", "type": "CycleQD", "search": GUIDED},
-        {"name": "without", "type": "CycleQD", "search": GUIDED, "lessons": False},
-    ]
-    compete(contest_in(models, tmp_path, methods, lessons=4, seeds=[0], reference="ours", budget={"children": 12}))
-    first = {one.method: one.curve[0].tokens for one in trials_in(tmp_path).values() if one.curve}
-    assert first["ours"] == first["without"], "the experts' evaluations cost the same"
-    store = FolderStore(tmp_path / "comparison/seeds/0")
-    stores = {name: FolderStore(store.root / "methods" / name) for name in ("ours", "without")}
-    said = {name: [one for k in (0, 1) for one in read_transcripts(own, k)] for name, own in stores.items()}
-    splits = json.loads(store.get(f"shared/{keys.SPLITS}")).values()
-    lessons = {item for split in splits for item in split["lessons"]}
-    told = {name: any(one.item in lessons for one in own) for name, own in said.items()}
-    assert told == {"ours": True, "without": False}
-    shared = FolderStore(store.root / "shared")
-    asked = [read_result(shared.get(keys.result(k)), "result").lessons for k in (0, 1)]
-    paid = {"ours": sum(own.tokens for own in asked if own), "without": 0}
-    for trial in trials_in(tmp_path).values():
-        if trial.method in stores:
-            children = [key for key in stores[trial.method].list("results/") if key not in map(keys.result, (0, 1))]
-            bred = sum(sum(read_result(stores[trial.method].get(key), key).tokens) for key in children)
-            assert trial.spending.search == first[trial.method] + paid[trial.method] + bred
-    assert paid["ours"] > 0
-
-
-def test_later_children_are_bred_as_long_as_their_few_steps_fit(models: Path, tmp_path: Path) -> None:
-    law = GUIDED["emitter"] | {"firstSteps": 24}
-    methods = [
-        {"name": "ours", "type": "CycleQD", "search": {"cycle": "Fixed", "emitter": law}, "finalize": {"candidates": 1}}
-    ]
-    compete(contest_in(models, tmp_path, methods, lessons=4, seeds=[0], reference="ours", budget={"children": 24}))
-    run = FolderStore(tmp_path / "comparison/seeds/0/methods/ours")
-    children = [read_result(run.get(key), key) for key in run.list("results/")][2:]
-    steps = [child.draws["steps"] for child in children]
-    assert steps[0] == 24
-    assert steps.count(1) >= 3, "a child of one step costs a small part of the first one"
-    (own,) = (one for one in trials_in(tmp_path).values() if one.method == "ours")
-    dearest = max(child.training_tokens + sum(child.tokens) for child in children[1:])
-    assert own.spending.limit - 2 * dearest <= own.spending.tokens <= own.spending.limit + dearest
-
-
-def test_what_polishing_takes_is_kept_back(models: Path, tmp_path: Path) -> None:
-    methods = [{"name": "paper", "type": "CycleQD", "finalize": {"polishSteps": 2, "candidates": 1, "greedySteps": 0}}]
-    compete(contest_in(models, tmp_path, methods, seeds=[0], reference="paper", budget={"children": 24}))
-    (own,) = (one.spending for one in trials_in(tmp_path).values() if one.method == "paper")
-    assert own.training > 0
-    assert own.tokens <= 1.05 * own.limit
 
 
 @pytest.mark.parametrize("part", [Part(("nobody",)), Part((), (7,))], ids=["method", "seed"])
