@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from cycleqd_runner.contest import arena
 from tests.runner.contest.support import open_quick_sandbox, tiny_models
 
 
-@pytest.fixture
-def quick_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def quick_sandbox() -> Iterator[None]:
     """Let evaluators run their code nowhere."""
-    monkeypatch.setattr(arena, "open_sandbox", open_quick_sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arena, "open_sandbox", open_quick_sandbox)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from cycleqd.errors import BadManifest
 from cycleqd.records import read_result
 from cycleqd.store import FolderStore
 from cycleqd_runner.transcripts import read_transcripts
-from tests.runner.contest.contests import GUIDED, TRAINING, compete, contest_in, trials_in
+from tests.runner.contest.playing import GUIDED, TRAINING, compete, contest_in, trials_in
 
 pytestmark = pytest.mark.usefixtures("quick_sandbox")
 RANDOM = {"name": "random", "type": "RandomSearch"}

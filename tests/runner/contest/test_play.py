@@ -13,13 +13,12 @@ from cycleqd import keys
 from cycleqd.errors import BadManifest, RunMismatch
 from cycleqd.records import FinalEvaluation, read_result
 from cycleqd.store import FolderStore
-from cycleqd_runner.contest import arena
 from cycleqd_runner.contest.entries import Part, load_contest
 from cycleqd_runner.contest.estimates import scores_of
 from cycleqd_runner.contest.publish import current
 from cycleqd_runner.contest.trials import Point, Trial
-from tests.runner.contest.contests import GUIDED, TRAINING, compete, contest_in, trials_in
-from tests.runner.contest.support import Notes, open_quick_sandbox
+from tests.runner.contest.playing import GUIDED, TRAINING, compete, contest_in, trials_in
+from tests.runner.contest.support import Notes
 
 pytestmark = pytest.mark.usefixtures("quick_sandbox")
 
@@ -53,12 +52,10 @@ FEW = [method for method in METHODS if method["name"] in {"random", "guided", "p
 
 
 @pytest.fixture(scope="module")
-def played(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def played(models: Path, quick_sandbox: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished comparison of all methods."""
     folder = tmp_path_factory.mktemp("played")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arena, "open_sandbox", open_quick_sandbox)
-        compete(contest_in(models, folder, METHODS))
+    compete(contest_in(models, folder, METHODS))
     return folder
 
 
