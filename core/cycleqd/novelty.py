@@ -104,19 +104,20 @@ class NoveltyArchive(Archive):
         """Return (n,) whether an individual with ``scores`` (n, n_tasks) would be admitted, each row by itself.
 
         Of archives whose behaviour is scores. Those who were dropped are not asked how near they are, so some are said
-        to enter who do not; nobody who enters is said not to.
+        to enter who do not, as is everybody with fewer than ``neighbours`` better elites, whose mean a dropped one that
+        is far may raise; nobody who enters is said not to.
         """
         if len(self.members) < self.size:
             return np.ones(len(scores), bool)
         axes, quality = list(self.axes), scores[:, [self.task]]
         apart = np.sqrt(squared_distances(scores[:, axes], self.scores[:, axes]))
         are_better = (self.qualities > quality) | ((self.qualities == quality) & (self.members < individual))
-        own = dominated_novelty(_smallest(np.where(are_better, apart, np.inf), self.nearest.shape[1]))[:, None]
+        neighbours = self.nearest.shape[1]
+        mean = dominated_novelty(_smallest(np.where(are_better, apart, np.inf), neighbours))
+        own = np.where(are_better.sum(axis=1) < neighbours, np.inf, mean)[:, None]
         # Those who are worse may be less novel from now on.
         arrived = np.where(are_better, np.inf, apart)[..., None]
-        nearest = np.concatenate(
-            [np.broadcast_to(self.nearest, (*apart.shape, self.nearest.shape[1])), arrived], axis=2
-        )
+        nearest = np.concatenate([np.broadcast_to(self.nearest, (*apart.shape, neighbours)), arrived], axis=2)
         novelty = dominated_novelty(np.sort(nearest)[..., :-1])
         stay_before = (novelty > own) | ((novelty == own) & are_better)
         entering: npt.NDArray[np.bool_] = stay_before.sum(axis=1) < self.size

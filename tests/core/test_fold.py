@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
@@ -117,8 +117,19 @@ def test_whoever_is_best_on_a_task_is_in_its_archive(settings: ArchiveType, resu
         np.testing.assert_array_equal(archive.scores, population.scores[rows])
 
 
+FAR_ONE_WAS_DROPPED = [
+    *EXPERTS,
+    *(
+        entry(individual, 0, tuple(n / 7 for n in sevenths))
+        for individual, sevenths in enumerate([(4, 0, 0), (0, 4, 0), (0, 6, 0), (2, 2, 3)], start=4)
+    ),
+]
+"""The last is in no archive of six, but raises the mean distance of whoever has but one better elite."""
+
+
 @every_type
 @effort(max_examples=30)
+@example(results=FAR_ONE_WAS_DROPPED, individual=3, offered=(0, 0, 2 / 7))
 @given(results=entries, individual=st.integers(3, 31), offered=st.tuples(*[st.integers(0, 7).map(lambda n: n / 7)] * 3))
 def test_enters_says_who_would_be_in_the_archive(
     settings: ArchiveType, results: list[Entry], individual: int, offered: tuple[float, ...]
