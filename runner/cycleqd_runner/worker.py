@@ -13,18 +13,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 
 from cycleqd.errors import BadManifest, CycleQDError
 from cycleqd.orders import Order, Outcome
-from cycleqd.plan import Role
 from cycleqd.sidecars import is_first
 from cycleqd.store import ObjectStore
 from cycleqd_runner.ending import leave, outcome_of, stopping_when_told
-from cycleqd_runner.roles.breed import breed
-from cycleqd_runner.roles.evaluate import evaluate
-from cycleqd_runner.roles.finalize import finalize
-from cycleqd_runner.roles.prepare import prepare
 from cycleqd_runner.sandbox import Sandbox, open_sandbox
 from cycleqd_runner.session import Session
 from cycleqd_runner.unsupported import require_machines, require_neighbours
@@ -38,18 +33,35 @@ _LINE_LIMIT = 1 << 20
 
 async def perform(session: Session, order: Order, sandbox: Sandbox) -> Outcome:
     """Do one piece of work. Raises :class:`~cycleqd.errors.CycleQDError`."""
-    roles: dict[Role, Callable[[], Awaitable[bool | None]]] = {
-        "prepare": lambda: asyncio.to_thread(prepare, session, order.subject),
-        "evaluate": lambda: evaluate(session, order.ids, sandbox),
-        "breed": lambda: breed(session, order.ids, sandbox),
-        "finalize": lambda: finalize(session, sandbox),
-    }
     first = is_first(session.spec, order.role, order.subject)
     if first or order.role != "prepare":  # which asks nothing
         require_machines(session.spec, sandbox)
     if first:
         await asyncio.to_thread(require_neighbours, session.spec)
-    return Outcome(ok=True, drained=await roles[order.role]() is False)
+    return Outcome(ok=True, drained=await _play(session, order, sandbox))
+
+
+async def _play(session: Session, order: Order, sandbox: Sandbox) -> bool:
+    """Play a role, and return whether it left work because it was told to drain."""
+    # Each role is imported by its own workers: Transformers and matplotlib take seconds, which preparing needs not.
+    match order.role:
+        case "prepare":
+            from cycleqd_runner.roles.prepare import prepare  # noqa: PLC0415 - see above
+
+            await asyncio.to_thread(prepare, session, order.subject)
+        case "evaluate":
+            from cycleqd_runner.roles.evaluate import evaluate  # noqa: PLC0415 - see above
+
+            await evaluate(session, order.ids, sandbox)
+        case "breed":
+            from cycleqd_runner.roles.breed import breed  # noqa: PLC0415 - see above
+
+            return not await breed(session, order.ids, sandbox)
+        case "finalize":
+            from cycleqd_runner.roles.finalize import finalize  # noqa: PLC0415 - see above
+
+            await finalize(session, sandbox)
+    return False
 
 
 def run_once(store: ObjectStore, order: Order) -> Outcome:

@@ -7,6 +7,7 @@ its thread, evaluate in the event loop (as loading a model is), finalize waits f
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,6 @@ async def writes(session: Session, *_: object) -> bool:
 if __name__ == "__main__":
     stuck = {"prepare": in_thread, "evaluate": in_loop, "finalize": waiting, "breed": writes}
     for role, function in stuck.items():
-        setattr(worker, role, function)
+        setattr(importlib.import_module(f"cycleqd_runner.roles.{role}"), role, function)
     with stopping_when_told():
         worker.run_once(FolderStore(Path(sys.argv[2])), Order.model_validate({"role": sys.argv[1]}))
