@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 from tests.e2e.cluster import Kubectl, connect, install_definition, throwaway_namespace
+from tests.e2e.comparison import Comparison, playing
 from tests.e2e.diagnosis import explained
 from tests.e2e.scene import Scene
 from tests.e2e.world import World, build_world
@@ -33,10 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(quiet.stop)
     config.addinivalue_line("markers", "together(long=False): a scenario that others do not disturb")
     config.addinivalue_line("markers", "empty_cluster: a scenario for which nothing has been installed yet")
+    config.addinivalue_line("markers", "meanwhile: needs no cluster, only time, of which others leave enough")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What wants an empty cluster comes first, then what stops something for everybody; of the rest the longest."""
+    """What wants an empty cluster comes first, then what stops something for everybody; of the rest the longest.
+
+    What is computed meanwhile is looked at last.
+    """
     here = [place for place, item in enumerate(items) if "tests/e2e/" in item.nodeid]
     ordered = sorted((items[place] for place in here), key=_turn)
     for place, item in zip(here, ordered, strict=True):
@@ -46,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     if item.get_closest_marker("empty_cluster"):
         return -1
+    if item.get_closest_marker("meanwhile"):
+        return 3
     mark = item.get_closest_marker("together")
     return 0 if mark is None else 1 if mark.kwargs.get("long") else 2
 
@@ -66,6 +73,16 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     install_definition(kubectl)
     with throwaway_namespace(kubectl) as name:
         yield name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison | None]:
+    """What is played beside all others; none where nobody looks at it."""
+    if any(item.get_closest_marker("meanwhile") for item in request.session.items):
+        with playing(tmp_path_factory.mktemp("results")) as begun:
+            yield begun
+    else:
+        yield None
 
 
 @pytest.fixture(scope="session")

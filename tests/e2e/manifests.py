@@ -20,13 +20,13 @@ REMOVED = object()
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart"
 
-CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "6"))
-ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "6"))
+CHILDREN = int(os.environ.get("CYCLEQD_E2E_CHILDREN", "4"))
+ITEMS = int(os.environ.get("CYCLEQD_E2E_ITEMS", "4"))
 """Search items of each task. The quickstart's own 48 are too many for pods that share two cores with other tests."""
 
 SMALLER: Edits = {
     "spec.search.children": CHILDREN,
-    **{f"spec.tasks.{k}.items": {"search": ITEMS, "validation": 2, "test": 4} for k in range(3)},
+    **{f"spec.tasks.{k}.items": {"search": ITEMS, "validation": 2, "test": 3} for k in range(3)},
     "spec.search.emitter": {"type": "Guided", "steps": 2, "firstSteps": 4, "batchItems": 6},
     "spec.finalize": {"candidates": 1, "greedySteps": 0},
 }

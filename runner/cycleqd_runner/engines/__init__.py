@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 from cycleqd.api.engine import EngineArgs, EngineSpec
 from cycleqd_runner.engines.contract import Engine
@@ -14,15 +16,28 @@ __all__ = ["ENGINES", "Engine", "engine_type", "open_engine"]
 
 def _transformers(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:  # noqa: ARG001 - as all openers
     # Importing transformers takes seconds: only when it is used.
+    _import_generation()
     from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415 - see above
 
     return TransformersEngine(folder, args)
 
 
 def _vllm(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:
+    _import_generation()
     from cycleqd_runner.engines.vllm import VllmEngine  # noqa: PLC0415 - see above
 
     return VllmEngine(folder, args, adapter_rank)
+
+
+def _import_generation() -> None:
+    """Import what Transformers generates with as if scikit-learn were not installed, whose import takes seconds, too.
+
+    Benchmarks brought it; Transformers uses it for assisted decoding only, which no engine does.
+    """
+    from transformers import utils  # noqa: PLC0415 - see above
+
+    with mock.patch.object(utils, "is_sklearn_available", return_value=False):
+        import_module("transformers.generation.candidate_generator")
 
 
 ENGINES: dict[str, Callable[[Path, EngineArgs, int], Engine]] = {"Transformers": _transformers, "VLLM": _vllm}

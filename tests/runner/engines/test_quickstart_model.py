@@ -16,7 +16,7 @@ from tests.runner.engines.support import opened
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-ITEMS = 4
+ITEMS = 2
 """Of each of the three skills."""
 
 

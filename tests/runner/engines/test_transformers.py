@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,19 @@ def test_max_model_len_shortens_the_context(tmp_path: Path) -> None:
     engine = open_plain(save_chat_model(tmp_path), max_model_len=100)
     (answer,) = answers(engine, [((Message("user", "hello"),), Sampling(500))])
     assert answer.prompt_tokens + answer.answer_tokens <= 100
+
+
+def test_opening_an_engine_does_without_the_packages_of_benchmarks(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from cycleqd.api.engine import EngineSpec\n"
+        "from cycleqd_runner.engines import open_engine\n"
+        "open_engine(EngineSpec(type='Transformers'), pathlib.Path(sys.argv[1])).close()\n"
+        "sys.exit(', '.join({'lm_eval', 'pandas', 'sklearn'} & sys.modules.keys()) or None)"
+    )
+    command = [sys.executable, "-c", program, str(save_chat_model(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"each worker would spend seconds on importing {done.stderr}"
 
 
 def test_a_checkpoint_that_cannot_be_talked_to_is_refused(tmp_path: Path) -> None:
