@@ -18,8 +18,8 @@ import yaml
 from cycleqd_runner.contest.standings import Standings
 from tests.e2e.manifests import QUICKSTART
 
-ITEMS = {"search": 6, "validation": 2, "test": 12}
-CHILDREN, LESSONS = 28, 12
+ITEMS = {"search": 8, "validation": 2, "test": 20}
+CHILDREN, LESSONS = 28, 16
 """A quarter of 28 evaluations has to last for seven: of four models, and the tokens of two steps and a regression."""
 FIRST_STEPS, QUARTER_STEPS = 10, 2
 LOWEST_PRIORITY = ("nice", "-n", "19")
