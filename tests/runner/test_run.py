@@ -29,6 +29,8 @@ from tests.runner.runs import (
     write_manifest,
 )
 
+pytestmark = pytest.mark.long
+
 
 def tiny_spec(folder: Path, experts: dict[str, Path], base: Path, **search: Any) -> dict[str, Any]:
     """Return a spec whose items a random model sometimes gets right: silence is the right answer to half of them."""
