@@ -20,6 +20,8 @@ from cycleqd.records import Result, read_result
 from cycleqd.store import open_store
 
 COMMAND = [sys.executable, "-m", "cycleqd_cli"]
+LONG_SECONDS = 900
+"""For what takes a minute or two on a machine that is not shared."""
 
 
 def write_manifest(path: Path, spec: dict[str, Any]) -> Path:

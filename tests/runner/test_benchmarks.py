@@ -28,15 +28,22 @@ from cycleqd_runner.session import Session
 from cycleqd_runner.tasks.benchmark import OpenBenchmark, open_benchmark
 from cycleqd_runner.tasks.contract import Item, Setting, Verdict
 from tests.runner.models import save_adapter, save_llama
-from tests.runner.runs import COMMAND, children_of, finish, report_of, start_run, wait_until, write_manifest
+from tests.runner.runs import (
+    COMMAND,
+    LONG_SECONDS,
+    children_of,
+    finish,
+    report_of,
+    start_run,
+    wait_until,
+    write_manifest,
+)
 from tests.runner.test_broken import broken, open_session, write_run
 from tests.runner.test_run import tiny_spec
 
 MANY = 150
 """Items of the long benchmark: it takes seconds, so that a test can end its worker in the middle."""
 NAMES = ("few", "many")
-LONG_SECONDS = 900
-"""For what takes a minute on a machine that is not shared."""
 pytestmark = pytest.mark.timeout(3 * LONG_SECONDS)
 
 

@@ -21,7 +21,16 @@ from cycleqd_runner.chat import Answer, Message, Sampling
 from cycleqd_runner.engines import open_engine
 from tests.docs.pages import ROOT, samples
 from tests.runner.models import save_adapter, save_llama
-from tests.runner.runs import children_of, finish, report_of, results_of, start_run, wait_until, write_manifest
+from tests.runner.runs import (
+    LONG_SECONDS,
+    children_of,
+    finish,
+    report_of,
+    results_of,
+    start_run,
+    wait_until,
+    write_manifest,
+)
 from tests.runner.tasks.container import places
 from tests.runner.test_run import tiny_spec
 
@@ -29,8 +38,6 @@ TASK, BENCHMARK = "registry.example/task:1", "registry.example/benchmark:1"
 ITEMS = [{"id": f"i{i}", "question": f"word{i} word{3 * i}", "answer": f"word{i % 6}"} for i in range(12)]
 LONGEST = 64
 """Tokens of an answer, as the program of the docs asks for it."""
-LONG_SECONDS = 900
-"""For what takes two thirds of a minute on a machine that is not shared."""
 pytestmark = pytest.mark.timeout(2 * LONG_SECONDS)
 
 

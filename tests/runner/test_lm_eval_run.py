@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.runner.models import save_adapter, save_llama
-from tests.runner.runs import finish, report_of, results_of, start_run, write_manifest
+from tests.runner.runs import LONG_SECONDS, finish, report_of, results_of, start_run, write_manifest
 from tests.runner.tasks.lm_eval_registered import save_in_cache
 from tests.runner.tasks.lm_eval_tasks import CHOICES, GENERATION, save_task
 from tests.runner.tasks.test_lm_eval_oracle import by_the_harness
@@ -18,8 +18,6 @@ from tests.runner.test_run import tiny_spec
 datasets = pytest.importorskip("datasets", reason="lm-eval is not installed (cycleqd[benchmarks])")
 lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed (cycleqd[benchmarks])")
 
-LONG_SECONDS = 900
-"""For what takes half a minute on a machine that is not shared."""
 pytestmark = pytest.mark.timeout(2 * LONG_SECONDS)
 
 HELLASWAG = Path(lm_eval.__file__).parent / "tasks" / "hellaswag" / "hellaswag.yaml"

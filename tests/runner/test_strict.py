@@ -13,6 +13,7 @@ import pytest
 from cycleqd.manifest import load_manifest
 from cycleqd.store import FolderStore
 from tests.runner.runs import (
+    LONG_SECONDS,
     children_of,
     finish,
     population_of,
@@ -27,8 +28,6 @@ ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "smollm2-135m-instruct"
 EXPERTS = ROOT / "examples" / "quickstart" / "experts"
 CHILDREN = 5
-LONG_SECONDS = 900
-"""For what takes a minute or two on a machine that is not shared."""
 SKILLS = {"sql": "Sql", "shell": "Shell", "python": "PythonTests"}
 
 

@@ -16,28 +16,15 @@ __all__ = ["ENGINES", "Engine", "engine_type", "open_engine"]
 
 def _transformers(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:  # noqa: ARG001 - as all openers
     # Importing transformers takes seconds: only when it is used.
-    _import_generation()
     from cycleqd_runner.engines.transformers import TransformersEngine  # noqa: PLC0415 - see above
 
     return TransformersEngine(folder, args)
 
 
 def _vllm(folder: Path, args: EngineArgs, adapter_rank: int) -> Engine:
-    _import_generation()
     from cycleqd_runner.engines.vllm import VllmEngine  # noqa: PLC0415 - see above
 
     return VllmEngine(folder, args, adapter_rank)
-
-
-def _import_generation() -> None:
-    """Import what Transformers generates with as if scikit-learn were not installed, whose import takes seconds, too.
-
-    Benchmarks brought it; Transformers uses it for assisted decoding only, which no engine does.
-    """
-    from transformers import utils  # noqa: PLC0415 - see above
-
-    with mock.patch.object(utils, "is_sklearn_available", return_value=False):
-        import_module("transformers.generation.candidate_generator")
 
 
 ENGINES: dict[str, Callable[[Path, EngineArgs, int], Engine]] = {"Transformers": _transformers, "VLLM": _vllm}
@@ -57,7 +44,19 @@ def open_engine(spec: EngineSpec, folder: Path, adapter_rank: int = 0) -> Engine
         ~cycleqd.errors.BadManifest: settings that the engine or the model does not have.
         ~cycleqd.errors.UnsupportedHere: this machine or this build has no such engine.
     """
+    _import_generation()
     return ENGINES[engine_type(spec)](folder, spec.args, adapter_rank)
+
+
+def _import_generation() -> None:
+    """Import what Transformers generates with as if scikit-learn were not installed, whose import takes seconds, too.
+
+    Benchmarks brought it; Transformers uses it for assisted decoding only, which no engine does.
+    """
+    from transformers import utils  # noqa: PLC0415 - see above
+
+    with mock.patch.object(utils, "is_sklearn_available", return_value=False):
+        import_module("transformers.generation.candidate_generator")
 
 
 def engine_type(spec: EngineSpec) -> str:
