@@ -1,9 +1,9 @@
 """The Transformers engine against ``generate`` on the same prompts: seconds for the items of one child.
 
 Both answer 3 x 8 short questions greedily, with answers of one fixed length after which every answer is cut (both do
-the same work, whatever the model says; on one thread) and with the lengths that trained experts have (most end early;
-``generate`` has to go on until the longest one ends; on one thread and on two). Runs alternate, so that both meet the
-same machine; the ratio of the medians is the figure. Usage: ``python -m benchmarks.engine [MODEL_FOLDER [ROUNDS]]``.
+the same work, whatever the model says) and with the lengths that trained experts have (most end early; ``generate`` has
+to go on until the longest one ends), on one thread. Runs alternate, so that both meet the same machine; the ratio of
+the medians is the figure. Usage: ``python -m benchmarks.engine [MODEL_FOLDER [ROUNDS]]``.
 """
 
 # ruff: noqa: SLF001 - tokenizing, batching and the event loop are left out of the comparison, so it reaches inside
@@ -88,18 +88,14 @@ def main(folder: Path, rounds: int) -> int:
 
     figures = []
     equal, ends = [40] * len(prompts), [LENGTHS[i % len(LENGTHS)] for i in range(len(prompts))]
-    for name, lengths, threads in (
-        ("equal answers", equal, 1),
-        ("answers as they end", ends, 1),
-        ("answers as they end", ends, 2),
-    ):
-        torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    for name, lengths in (("equal answers", equal), ("answers as they end", ends)):
         seconds: dict[str, list[float]] = {"engine": [], "generate": []}
         for _ in range(rounds):
             seconds["engine"].append(timed(partial(ours, lengths)))
             seconds["generate"].append(timed(partial(theirs, lengths)))
         middle = {who: statistics.median(values) for who, values in seconds.items()}
-        label = f"{name}, {threads} thread{'s' * (threads > 1)}"
+        label = f"{name}, 1 thread"
         figures += [
             Figure(f"engine, {label}", middle["engine"], "s"),
             Figure(f"engine, {label}, answer tokens", sum(lengths) / middle["engine"], "tokens/s"),

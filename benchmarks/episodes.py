@@ -45,7 +45,7 @@ from cycleqd_runner.tasks.run import evaluate
 
 EPISODES = 100
 OPERATIONS = 2
-LAYERS = 6
+LAYERS = 4
 BATCH_TOKENS = 16_384
 """The manifest's default: some twenty rows of these episodes."""
 LENGTHS = (6, 8, 9, 10, 12, 12, 14, 15, 16, 18, 20, 22, 24, 28, 34, 45)

@@ -2,10 +2,9 @@
 
 Run ``python -m benchmarks.lora_batch``. Both take turns in one engine, on the quickstart's model and experts; the
 children and so their answers are the same. Together pays where a step has few tokens, because it reads the weights once
-for all children: with few questions a child, as when a race begins, or with long answers. Both are measured.
-
-So that it takes two minutes, a child is asked six questions, and answers are cut after 12 tokens: together, steps have
-up to 48 tokens. Half of the children answer alone, all answer together, then the other half alone, and all once more.
+for all children: with few questions a child, as when a race begins, or with long answers. So that it takes two minutes,
+a child is asked six questions, and answers are cut after 12 tokens: together, steps have up to 48 tokens. Half of the
+children answer alone, all answer together, then the other half alone, and all once more.
 """
 
 from __future__ import annotations
@@ -21,26 +20,16 @@ from pathlib import Path
 from benchmarks.quickstart import Question, ask, children, lacking, questions
 from benchmarks.report import Figure, absent, at_least, publish
 from cycleqd.api.engine import EngineArgs
-from cycleqd_runner.chat import Message, Sampling
 from cycleqd_runner.engines.contract import Engine
 from cycleqd_runner.individual import Individual
 
 CHILDREN = 8
 ITEMS = 2
 """Of each of the quickstart's three skills."""
-STORIES = 6
 TOKENS = 12
 """Of an answer, at most."""
 ROUNDS = 2
 """In each, every child answers with all others, and alone in one of them."""
-
-
-def long_answers() -> list[Question]:
-    """Return short questions with long answers."""
-    return [
-        ((Message("user", f"Tell a long story about a fox and {i + 2} hens."),), Sampling(TOKENS))
-        for i in range(STORIES)
-    ]
 
 
 def short_answers() -> list[Question]:
@@ -72,17 +61,15 @@ def main() -> int:
         return absent(__file__, needs)
     from cycleqd_runner.engines.vllm import VllmEngine
 
-    figures = []
     with tempfile.TemporaryDirectory() as work:
         own = children(Path(work), CHILDREN)
         args = EngineArgs(concurrent_children=CHILDREN, max_model_len=1024)
         engine = VllmEngine(own[0].sources.base, args, own[0].adapter_rank)
-        for what, asked in (("long answers", long_answers()), ("the quickstart's questions", short_answers())):
-            found = rates(engine, own, asked)
-            figures += [Figure(f"{CHILDREN} LoRA children {how}, {what}", found[how], "tokens/s") for how in found]
-            ratio = found["together"] / found["alone"]
-            figures.append(at_least(f"{CHILDREN} LoRA children together / one after another, {what}", ratio, "x", 1.5))
+        found = rates(engine, own, short_answers())
         engine.close()
+    figures = [Figure(f"{CHILDREN} LoRA children {how}", rate, "tokens/s") for how, rate in found.items()]
+    ratio = found["together"] / found["alone"]
+    figures.append(at_least(f"{CHILDREN} LoRA children together / one after another", ratio, "x", 1.5))
     return publish(__file__, figures, ("torch", "transformers"))
 
 

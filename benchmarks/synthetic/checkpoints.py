@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cycleqd_runner.safetensors_writer import Planned, write_file
@@ -68,11 +70,20 @@ LLAMA_3_8B = Llama(vocabulary=128_256, hidden=4096, keys=1024, mlp=14_336, layer
 
 
 def save(folder: Path, shapes: Shapes, config: Mapping[str, object], seed: int) -> Path:
-    """Write a checkpoint of normal numbers, standard deviation 0.02, and return its folder."""
+    """Write a checkpoint of independent numbers of mean 0, standard deviation 0.024, and return its folder."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.Generator(np.random.SFC64(seed))
     plan = [Planned(name, torch.bfloat16, shape) for name, shape in shapes.items()]
-    tensors = (torch.empty(item.shape, dtype=item.dtype).normal_(0.0, 0.02, generator=generator) for item in plan)
+    tensors = (_random(rng, item.shape) for item in plan)
     write_file(folder / "model.safetensors", plan, tensors)
     return folder
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return bf16 numbers of random sign and mantissa, three times as fast as normal ones.
+
+    All have the exponent of 2**-6, so that sizes are spread evenly from 2**-6 to 2**-5, a standard deviation of 0.024.
+    """
+    bits = np.frombuffer(rng.bytes(2 * math.prod(shape)), np.uint16) & 0x807F | (121 << 7)
+    return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).reshape(shape)
