@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from cycleqd_runner.contest.standings import Row, Standings
@@ -45,13 +46,15 @@ def claims_of(found: Standings) -> list[Claim]:
 
 
 def better_than_all(found: Standings) -> Claim:
-    """Ours against everybody who is not a part of it."""
-    claim = f"{OURS} is better than each other method, with an interval of the difference that excludes zero"
-    unplayed = list(dict.fromkeys(method for method, _ in found.missing if not method.startswith(OURS)))
-    others = [row for row in found.rows if row.versus and not row.method.startswith(OURS)]
-    complete = [row for row in others if row.method not in unplayed]
+    """Ours against everybody who is not a part of it and plays with every seed; the others are judged as parts."""
+    claim = f"{OURS} is better than each other method with all seeds, by an interval that excludes zero"
+    wanted = Counter({row.method: len(row.seeds) for row in found.rows})
+    wanted.update(method for method, _ in found.missing)
+    rivals = {name for name, seeds in wanted.items() if seeds == max(wanted.values()) and not name.startswith(OURS)}
+    unplayed = list(dict.fromkeys(method for method, _ in found.missing if method in rivals))
+    complete = [row for row in found.rows if row.versus and row.method in rivals and row.method not in unplayed]
     unclear = [row.method for row in complete if row.versus and row.versus.high >= 0]
-    measured = f"{len(complete) - len(unclear)} of the {len(complete)} that have all seeds"
+    measured = f"{len(complete) - len(unclear)} of the {len(complete)} that are finished"
     measured += f", not {', '.join(unclear)}" if unclear else ""
     measured += f"; not finished: {', '.join(unplayed)}" if unplayed else ""
     return claim, measured, FAILS if unclear else OPEN if unplayed or not complete else HOLDS

@@ -51,8 +51,16 @@ def test_ours_is_better_only_if_everybody_has_played() -> None:
     assert better_than_all(found(ours, paper, expert))[2] == HOLDS, "parts of ours need not have played"
     _, measured, verdict = better_than_all(found(ours, played("paper", 10, seeds=(0,)), expert))
     assert verdict == OPEN
-    assert measured == "1 of the 1 that have all seeds; not finished: paper"
+    assert measured == "1 of the 1 that are finished; not finished: paper"
     assert better_than_all(found(ours, paper, played("expert", 38, 38)))[2] == FAILS
+
+
+def test_who_plays_with_few_seeds_is_no_rival() -> None:
+    seeds: dict[str, tuple[int, ...]] = {**dict.fromkeys(ALL, (0, 1)), "racing": (0,)}
+    lineup = Lineup("tiny", seeds, {"sql": "expert"}, "ours")
+    ours, others = played("ours", 38, 38), [*played("paper", 10, 10), *played("expert", 12, 12)]
+    for racing in ([], played("racing", 38, seeds=(0,))):
+        assert better_than_all(standings(lineup, [*ours, *others, *racing]))[2] == HOLDS
 
 
 def test_a_skill_is_kept_for_certain_or_in_the_mean_or_not() -> None:
@@ -106,26 +114,24 @@ def timed(trials: list[Trial], seconds: float, **versions: str) -> list[Trial]:
     return [one.model_copy(update={"seconds": seconds, "versions": versions}) for one in trials]
 
 
-def test_the_time_is_judged_by_trials_on_two_cores_alone() -> None:
-    paper = played("paper", 10, 10)
-    names, small = ("paper",), {"device": "CPU", "cores": "2"}
+def test_the_time_is_judged_by_trials_on_cpus_as_if_on_two_cores() -> None:
+    paper, names = played("paper", 10, 10), ("paper",)
 
     def judged(trials: list[Trial]) -> Claim:
         return in_time(found(trials, names=names), trials)
 
-    assert judged(timed(paper, 3600, **small))[1:] == (
-        "2.0 hours, one after another, for 2 of 2 trials, of which 2 were played on 2 cores",
-        HOLDS,
-    )
-    assert judged(timed(paper, 4 * 3600, **small))[2] == FAILS
+    assert judged(timed(paper, 3600, device="CPU", cores="2"))[1:] == ("2.0 hours for 2 of 2 trials", HOLDS)
+    assert judged(timed(paper, 3600, device="CPU", cores="1"))[1:] == ("1.0 hours for 2 of 2 trials", HOLDS)
+    assert judged(timed(paper, 4 * 3600, device="CPU", cores="2"))[2] == FAILS
+    assert judged(timed(paper[:1], 7 * 3600, device="CPU", cores="2"))[2] == FAILS, "others would only add to it"
+    assert judged(timed(paper[:1], 1, device="CPU", cores="2"))[2] == OPEN
     for others in (timed(paper, 1, device="NVIDIA H200", cores="2"), timed(paper, 1, device="CPU"), timed(paper, 1)):
         assert judged(others)[2] == OPEN
-    assert judged(timed(paper[:1], 1, **small))[2] == OPEN
 
 
 def test_the_page_before_the_first_trial_shows_nothing() -> None:
     told = page_of()
-    assert "0.0 hours, one after another, for 0 of 8 trials" in told
+    assert "0.0 hours for 0 of 8 trials" in told
     assert "Not finished: expert (seeds 0, 1), paper (seeds 0, 1), ours (seeds 0, 1)," in told
     assert "No trial was played yet." in told
     assert "Children" not in told
