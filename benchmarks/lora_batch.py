@@ -33,7 +33,7 @@ ROUNDS = 2
 
 
 def short_answers() -> list[Question]:
-    """Return the quickstart's questions."""
+    """Return some of the quickstart's questions, whose answers are cut."""
     asked = questions(ITEMS)
     return [(messages, replace(sampling, max_tokens=min(TOKENS, sampling.max_tokens))) for messages, sampling in asked]
 

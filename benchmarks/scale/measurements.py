@@ -27,7 +27,7 @@ CHILDREN_PER_JOB = 15
 """The workers of many runs write 30 results a second together, where those of the paper would write fewer than two."""
 SETTLING_SECONDS = 10
 """From the last of many runs' Jobs until they are watched."""
-FOREIGN_JOBS, FOREIGN_CHANGES = 2000, 20.0
+FOREIGN_JOBS, FOREIGN_CHANGES = 5000, 20.0
 
 
 @dataclass(frozen=True)
