@@ -31,7 +31,7 @@ LAST = "operator_scale"
 """The cluster is busy for minutes after it, removing what it made."""
 PAGE_WRITER = FOLDER.parent / "tools" / "benchmarks_page.py"
 PATIENCE_SECONDS = 1200
-"""What takes longer hangs: of the scripts that need no cluster, the slowest takes five minutes."""
+"""What takes longer hangs: of the scripts that need no cluster, the slowest takes three minutes."""
 WIDTH = 160
 """Columns of the table where it goes into a file."""
 STYLES = {"met": "green", "SHORT": "red", "FAILED": "red", "not measured": "yellow"}

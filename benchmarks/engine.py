@@ -87,7 +87,7 @@ def main(folder: Path, rounds: int) -> int:
         model.generate(**padded, max_new_tokens=longest, min_new_tokens=longest, do_sample=False)
 
     figures = []
-    equal, ends = [40] * len(prompts), [LENGTHS[i % len(LENGTHS)] for i in range(len(prompts))]
+    equal, ends = [24] * len(prompts), [LENGTHS[i % len(LENGTHS)] for i in range(len(prompts))]
     torch.set_num_threads(1)
     for name, lengths in (("equal answers", equal), ("answers as they end", ends)):
         seconds: dict[str, list[float]] = {"engine": [], "generate": []}

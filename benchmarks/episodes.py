@@ -2,7 +2,7 @@
 
 Run ``python -m benchmarks.episodes [MODEL_FOLDER]``. Episodes are those of AgentBenchDB on SQLite, each with two
 operations and an answer, judged in the real sandbox. The engines are real, the model is the quickstart's base, cut down
-to its first layers, so that a step takes about as long as one of a large model on a GPU. What it says is computed and
+to its first layer, so that a step takes about as long as one of a large model on a GPU. What it says is computed and
 thrown away: a script says what is done instead, so that every episode has its turns, with answers as long as trained
 experts'.
 
@@ -45,7 +45,7 @@ from cycleqd_runner.tasks.run import evaluate
 
 EPISODES = 100
 OPERATIONS = 2
-LAYERS = 4
+LAYERS = 1
 BATCH_TOKENS = 16_384
 """The manifest's default: some twenty rows of these episodes."""
 LENGTHS = (6, 8, 9, 10, 12, 12, 14, 15, 16, 18, 20, 22, 24, 28, 34, 45)
@@ -136,7 +136,7 @@ async def ask(engine: ChatModel, steps: Steps, episodes: Iterable[Sequence[Turn]
 
 
 def cut(folder: Path, target: Path) -> Path:
-    """Save the first layers of a model and its tokenizer."""
+    """Save a model's first layer, and its tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(folder, num_hidden_layers=LAYERS)
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(folder).save_pretrained(target)

@@ -122,7 +122,7 @@ async def measure(kind: Kind, folder: Path, count: int, parallel: int) -> list[F
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="Judging coding items.")
-    parser.add_argument("--items", type=int, default=500, help="of each form, in each sandbox")
+    parser.add_argument("--items", type=int, default=300, help="of each form, in each sandbox")
     parser.add_argument("--parallel", type=int, default=16)
     add_kinds(parser)
     options = parser.parse_args()

@@ -99,7 +99,7 @@ async def measure(evaluator: AgentBenchOs, kind: Kind, count: int, parallel: int
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="Judging AgentBenchOS items.")
-    parser.add_argument("--items", type=int, default=160, help="in each sandbox")
+    parser.add_argument("--items", type=int, default=96, help="in each sandbox")
     parser.add_argument("--parallel", type=int, default=16)
     add_kinds(parser)
     options = parser.parse_args()

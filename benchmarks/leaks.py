@@ -2,7 +2,7 @@
 
 Run ``python -m benchmarks.leaks [--items N] [--kind Landlock]``. The model is a script that answers at once, and what
 it says leaves as much as it can (:mod:`benchmarks.synthetic.untidy`). Tasks whose items run in the sandbox are judged
-in each kind of it, a thousand items together; those on MariaDB and in containers, which do without, once. Containers
+in each kind of it, five hundred items together; those on MariaDB and in containers, which do without, once. Containers
 are started by the tests' stand-in for Docker: what the evaluator itself leaves is counted, what Docker would is not.
 Everything is counted twice: while sandbox and server are still open, and after they were closed. Target: nothing, and
 every item scored as it should be.
@@ -138,7 +138,7 @@ def _server(task: str) -> Iterator[PrivateServer | None]:
 def main() -> int:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description="What judging leaves behind.")
-    parser.add_argument("--items", type=int, default=1000, help="in each sandbox")
+    parser.add_argument("--items", type=int, default=500, help="in each sandbox")
     add_kinds(parser)
     options = parser.parse_args()
     kinds = kinds_of(options)

@@ -4,7 +4,7 @@ Run ``python -m benchmarks.operator_scale`` with ``KUBECONFIG`` naming a cluster
 ``AWS_*`` naming an S3 server. The operator is a process of this machine, its workers are those of
 :mod:`benchmarks.scale.workers`. Runs are created by a client that stays connected, so ``kubectl``'s own start is not in
 the figures; that a Job has ended or begun is what a watch beside the operator's tells. Cluster, S3 server, operator and
-workers share this machine: on two cores the cluster is the slowest part. All takes some seven minutes, and the cluster
+workers share this machine: on two cores the cluster is the slowest part. All takes some six minutes, and the cluster
 a few more to remove what was made.
 """
 

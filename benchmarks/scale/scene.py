@@ -177,12 +177,6 @@ class Scene:
             turn += 1
             await asyncio.sleep(1 / per_second)
 
-    async def delete_foreign_jobs(self) -> None:
-        """Delete them, and wait until they are gone."""
-        options = {"propagationPolicy": "Background"}
-        await self.api.request("DELETE", self.jobs, options, {"labelSelector": "app=somebody-elses"})
-        await self.api.until_none(self.jobs, "app=somebody-elses")
-
     async def _all(self, requests: Iterable[tuple[str, str, Body | None]]) -> None:
         slots = asyncio.Semaphore(AT_ONCE)
 

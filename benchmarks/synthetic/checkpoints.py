@@ -64,8 +64,8 @@ class Llama:
         }
 
 
-MEDIUM = Llama(vocabulary=32_000, hidden=1024, keys=1024, mlp=3072, layers=24)
-"""392 million parameters."""
+MEDIUM = Llama(vocabulary=32_000, hidden=1024, keys=256, mlp=3584, layers=24)
+"""393 million parameters."""
 LLAMA_3_8B = Llama(vocabulary=128_256, hidden=4096, keys=1024, mlp=14_336, layers=32)
 
 
