@@ -6,7 +6,9 @@ whatever smaller thing they are made of (``parametrise``), such as one coefficie
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +24,10 @@ from cycleqd_runner.engines.memory import memory_for
 from cycleqd_runner.engines.prefixes import tree
 from cycleqd_runner.guide.overlay import Overlay
 from cycleqd_runner.guide.targets import Batch, Draw, Target
+
+_LOG = logging.getLogger(__name__)
+TELL_SECONDS = 30.0
+"""Between two lines of the log about how far the steps are."""
 
 Parametrise = Callable[[Tensor], Tensor]
 """Makes the genome's numbers (layout.size,) of what is learned; differentiable."""
@@ -87,6 +93,7 @@ def descend(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / law.steps)) / 2)
     losses, tokens, shown = list[float](), 0, set[int]()
     lent.model.requires_grad_(requires_grad=False)
+    begun = told = time.monotonic()
     with overlay.attached():
         for step in range(law.steps):
             batch = draw(step)
@@ -96,6 +103,10 @@ def descend(
             schedule.step()
             tokens += sum(len(target.tokens) for target in batch.targets)
             shown |= {target.source for target in batch.targets}
+            if (now := time.monotonic()) - told >= TELL_SECONDS:
+                told, done = now, step + 1
+                minutes = (now - begun) / 60 * (law.steps - done) / done
+                _LOG.info(f"Gradient step {done} of {law.steps}, loss {losses[-1]:.3f}, about {minutes:.1f} min left")
     with torch.no_grad():
         values = parametrise(learned.detach())
     return Descended(learned.detach(), values, tuple(losses), tokens, frozenset(shown))

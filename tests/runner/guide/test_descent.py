@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from cycleqd_runner.engines.contract import Lent
+from cycleqd_runner.guide import descent
 from cycleqd_runner.guide.descent import Descended, Law, descend
 from cycleqd_runner.guide.overlay import Overlay
 from cycleqd_runner.guide.targets import Batch, batches
@@ -40,6 +44,21 @@ def test_steps_lower_the_loss_and_leave_the_weights_alone(scene: Scene) -> None:
     assert done.losses[-1] < done.losses[0] - 0.02
     assert scene.engine.checksum() == before
     assert done.tokens == 8 * sum(len(target.tokens) for target in ITEMS)
+
+
+def test_the_log_says_how_far_they_are(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "cycleqd_runner"):
+        steps(scene, Law(steps=2, learning_rate=0.05))
+        assert not caplog.messages, "not as often as every step"
+        minutes = itertools.count(0, 60)
+        monkeypatch.setattr(descent, "time", SimpleNamespace(monotonic=minutes.__next__))
+        done = steps(scene, Law(steps=2, learning_rate=0.05))
+    assert caplog.messages == [
+        f"Gradient step 1 of 2, loss {done.losses[0]:.3f}, about 1.0 min left",
+        f"Gradient step 2 of 2, loss {done.losses[1]:.3f}, about 0.0 min left",
+    ]
 
 
 def test_what_no_batch_had_was_not_shown(scene: Scene) -> None:
