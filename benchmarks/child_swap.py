@@ -10,6 +10,7 @@ after them. Before all that, children of made-up full-rank experts go into a sma
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def main() -> int:
 
         def swapped() -> list[tuple[float, float]]:
             took = []
-            for child in own * (SWAPS // len(own)):
+            for child in itertools.islice(itertools.cycle(own), SWAPS):
                 start = time.perf_counter()
                 engine.load(child)
                 loaded = time.perf_counter()

@@ -2,7 +2,7 @@
 
 Run ``python -m benchmarks.episodes [MODEL_FOLDER]``. Episodes are those of AgentBenchDB on SQLite, each with two
 operations and an answer, judged in the real sandbox. The engines are real, the model is the quickstart's base, cut down
-to its first layer, so that a step takes about as long as one of a large model on a GPU. What it says is computed and
+to its first layer, so that a step is nearer to one of a large model on a GPU. What it says is computed and
 thrown away: a script says what is done instead, so that every episode has its turns, with answers as long as trained
 experts'.
 

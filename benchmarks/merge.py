@@ -7,7 +7,7 @@ clock starts, and the merged one is on the disk when it stops (fsync). Beside it
 three models in the page cache, where arithmetic has nothing to hide behind.
 
 The mean of two models is the case that the target speaks of, and one pass of a processor; task arithmetic, with the
-base as the third model that is read, stands for all other sums.
+base as the third model that is read, stands for all other sums; it is measured in the page cache alone.
 
 mergekit runs by its own entry point, a linear merge in bf16 of the same models, with its defaults and with what it has
 to be faster (asynchronous writing); no tokenizer, no model card, so that it does nothing that ours does not. Each round
@@ -45,6 +45,7 @@ from cycleqd_runner.safetensors_writer import CHUNK_BYTES
 from cycleqd_runner.weighted_sum import WeightedSum, merged
 
 ROUNDS = 5
+EVERY_OTHER = range(0, ROUNDS, 2)
 MODELS = 2
 """That are averaged; one more is the base of task arithmetic."""
 THREADS = 2
@@ -144,10 +145,12 @@ class Peer:
 PEERS = {
     "floor": Peer(floor),
     "ours": Peer(ours),
-    "mergekit": Peer(mergekit, on_disk=(0, 2, 4), in_cache=(0, 2, 4)),
-    "mergekit, fast": Peer(partial(mergekit, async_write=True, write_threads=THREADS), on_disk=(0, 2, 4), in_cache=()),
-    "floor of three": Peer(partial(floor, models=MODELS + 1), on_disk=(), in_cache=(0, 2, 4)),
-    "arithmetic": Peer(partial(ours, share=0.6), on_disk=(), in_cache=(0, 2, 4)),
+    "mergekit": Peer(mergekit, on_disk=EVERY_OTHER, in_cache=EVERY_OTHER),
+    "mergekit, fast": Peer(
+        partial(mergekit, async_write=True, write_threads=THREADS), on_disk=EVERY_OTHER, in_cache=()
+    ),
+    "floor of three": Peer(partial(floor, models=MODELS + 1), on_disk=(), in_cache=EVERY_OTHER),
+    "arithmetic": Peer(partial(ours, share=0.6), on_disk=(), in_cache=EVERY_OTHER),
 }
 
 

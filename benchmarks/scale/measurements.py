@@ -129,9 +129,10 @@ async def succession(stage: Stage) -> list[Figure]:
 
 
 async def many(stage: Stage) -> list[Figure]:
-    """Two hundred runs of the paper's length that are half done, with ten Jobs each, beside the foreign ones.
+    """Two hundred runs of the paper's length that are half done, with ten Jobs each.
 
-    All go with their namespace: waiting until a cluster has collected 2,000 Jobs takes minutes.
+    They go with their namespace, as the foreign Jobs of :func:`idle` do: waiting until a cluster has collected 2,000
+    Jobs takes minutes.
     """
     names = [f"many-{n}" for n in range(RUNS)]
     await asyncio.gather(*(asyncio.to_thread(stage.scene.prepare, name, CHILDREN // 2) for name in names))

@@ -26,7 +26,7 @@ from cycleqd_runner.guide.overlay import Overlay
 from cycleqd_runner.guide.targets import Batch, Draw, Target
 
 _LOG = logging.getLogger(__name__)
-TELL_SECONDS = 30.0
+_TELL_SECONDS = 30.0
 """Between two lines of the log about how far the steps are."""
 
 Parametrise = Callable[[Tensor], Tensor]
@@ -103,7 +103,7 @@ def descend(
             schedule.step()
             tokens += sum(len(target.tokens) for target in batch.targets)
             shown |= {target.source for target in batch.targets}
-            if (now := time.monotonic()) - told >= TELL_SECONDS:
+            if (now := time.monotonic()) - told >= _TELL_SECONDS:
                 told, done = now, step + 1
                 minutes = (now - begun) / 60 * (law.steps - done) / done
                 _LOG.info(f"Gradient step {done} of {law.steps}, loss {losses[-1]:.3f}, about {minutes:.1f} min left")
