@@ -145,7 +145,8 @@ def where(versions: Mapping[str, str]) -> str:
     """Return a machine and its libraries, as far as the record tells them."""
     cores = f"{versions['cores']} cores" if "cores" in versions else ""
     libraries = [f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions]
-    return ", ".join(part for part in (versions.get("device", "unknown machine"), cores, *libraries) if part)
+    parts = (versions.get("device", "unknown machine"), cores, versions.get("dtype", ""), *libraries)
+    return ", ".join(part for part in parts if part)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,12 @@ class Session:
         libraries = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "numpy")}
         device = torch.cuda.get_device_name() if self.gpus else "CPU"
         ours = {"cycleqd": __version__, "python": platform.python_version()}
-        return {**ours, **libraries, **self.engine.packages, "engine": self.engine.name, "device": device}
+        computed = {
+            "engine": self.engine.name,
+            "device": device,
+            "dtype": str(self.engine.dtype).removeprefix("torch."),
+        }
+        return {**ours, **libraries, **self.engine.packages, **computed}
 
     @cached_property
     def gpus(self) -> int:

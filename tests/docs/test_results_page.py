@@ -141,10 +141,11 @@ def test_the_page_before_the_first_trial_shows_nothing() -> None:
 def test_the_page_at_the_end_tells_no_more_of_what_is_missing() -> None:
     names = (*ALL, "lora-training-data")
     trials = [played(name, 30, 31) for name in names]
-    told = page_of(*[timed(own, 90, device="CPU", cores="2", torch="2.11.0") for own in trials], names=names)
+    versions = {"device": "CPU", "cores": "2", "dtype": "bfloat16", "torch": "2.11.0"}
+    told = page_of(*[timed(own, 90, **versions) for own in trials], names=names)
     assert "Not finished" not in told
     assert "not finished" not in told
     assert "| lora-training-data | 2 |" in told
-    assert "- 10 trials, 0.2 hours together: CPU, 2 cores, torch 2.11.0" in told
+    assert "- 10 trials, 0.2 hours together: CPU, 2 cores, bfloat16, torch 2.11.0" in told
     assert "mean over seeds: 6.0 of `ours`, 6.0 of `paper`." in told
     assert "lora-training-data (seeds 0, 1)" in page_of(*trials[:-1], names=names), "it shows as unfinished, too"

@@ -30,6 +30,7 @@ def test_children_are_guided_beside_vllm_and_evaluated_together(tmp_path: Path) 
     results = results_of(manifest)
     assert {result.versions["engine"] for result in results.values()} == {"VLLM"}
     assert all("vllm" in result.versions for result in results.values())
+    assert {result.versions["dtype"] for result in results.values()} == {"float32"}
     # Those of a group are bred before one of them is evaluated, and share the time of their evaluation.
     seen = {id_: result.seen for id_, result in results.items() if id_ >= len(experts)}
     assert seen == {2: 2, 3: 2, 4: 2, 5: 5, 6: 5}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from cycleqd_runner.chat import Answer, Message, Sampling, TextModel
@@ -58,6 +59,8 @@ class Engine(TextModel, Protocol):
     """The engine's type in the manifest."""
     packages: Mapping[str, str]
     """Versions of the packages that compute, beside torch and transformers."""
+    dtype: torch.dtype
+    """The arithmetic."""
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
         """Answer a conversation.

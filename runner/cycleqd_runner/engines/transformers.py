@@ -54,8 +54,9 @@ class TransformersEngine:
         if args.threads is not None:
             torch.set_num_threads(args.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = dtype_of(args.dtype, device)
         with memory_for(f"the model in {folder}", "use a smaller one, or a GPU or machine with more memory"):
-            self._model = _read_model(folder, dtype_of(args.dtype, device))
+            self._model = _read_model(folder, self.dtype)
             self._model.eval()  # type: ignore[no-untyped-call]  # Transformers has no types here
             self._model.to(device)  # type: ignore[arg-type]  # a decorator hides the self of this method
         self.conversations = Conversations(folder, args.max_model_len)

@@ -99,6 +99,7 @@ class VllmEngine:
         self.conversations = Conversations(folder, args.max_model_len)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._folder, self._args, self._adapter_rank = folder, args, adapter_rank
+        self.dtype = dtype_of(args.dtype, self._device)
         self._differentiable: TransformersEngine | None = None
         self._first = 0
         self._llm = self._open()
@@ -246,10 +247,10 @@ class VllmEngine:
 
     def _settings(self) -> dict[str, Any]:
         """Return what vLLM is told."""
-        args, dtype = self._args, dtype_of(self._args.dtype, self._device)
+        args = self._args
         settings: dict[str, Any] = {
             "model": str(self._folder),
-            "dtype": str(dtype).removeprefix("torch."),
+            "dtype": str(self.dtype).removeprefix("torch."),
             "max_model_len": self.conversations.limit,
             "tensor_parallel_size": args.tensor_parallel_size,
             "worker_extension_cls": _EXTENSION,
@@ -260,7 +261,7 @@ class VllmEngine:
         }
         if self._device.type == "cpu":
             # Compiling for the CPU takes minutes and gains little; the cache holds what one batch may.
-            settings |= {"enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes(dtype)}
+            settings |= {"enforce_eager": True, "kv_cache_memory_bytes": self._cache_bytes}
         else:
             settings |= {"gpu_memory_utilization": args.gpu_memory_utilization, "enable_sleep_mode": True}
         if self._adapter_rank:
@@ -268,13 +269,14 @@ class VllmEngine:
             settings |= {"enable_lora": True, "max_loras": args.concurrent_children, "max_lora_rank": rank}
         return settings
 
-    def _cache_bytes(self, dtype: torch.dtype) -> int:
-        """Return the size of a cache that holds one batch, or the longest conversation."""
+    @property
+    def _cache_bytes(self) -> int:
+        """The size of a cache that holds one batch, or the longest conversation."""
         config = self.conversations.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         tokens = max(self._args.max_batch_tokens, self.conversations.limit) + _SPARE_TOKENS
-        return int(tokens * config.num_hidden_layers * heads * size * 2 * dtype.itemsize)
+        return int(tokens * config.num_hidden_layers * heads * size * 2 * self.dtype.itemsize)
 
 
 @dataclass(frozen=True)
