@@ -52,6 +52,8 @@ NOTES = """\
   takes the place of these numbers.
 - **Minutes** were taken on a machine that did other things as well; those of cma-es with seed 0 and sql-expert with
   seed 1 include half an hour and twenty minutes in which the process was stopped.
+- **Two arithmetics.** CPUs with AMX compute in bfloat16, others in float32, as the H200 did; trials are of both kinds,
+  and each record tells its own (`versions.dtype`).
 - **Tokens are counted alike**, whether a model reads, writes or is trained on them; one of training takes about three
   times the arithmetic of one that is read.
 """
