@@ -165,6 +165,7 @@ PEERS = {
     "engine": "generate / engine",
     "factorise": r"linalg\.svd .* / factorise",
     "genome": "dense",
+    "gradient": "torch in bfloat16",
     "lora_batch": "together / one after another",
     "merge": "mergekit.* / ours",
     "s3": "^(up|down)load.*, boto3.* / ours",

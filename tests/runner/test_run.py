@@ -86,7 +86,7 @@ def test_a_tiny_run_ends_with_a_model_that_loads(tmp_path: Path, kind: str, sear
     results = results_of(manifest)
     assert sorted(results) == list(range(2 + 4))
     assert {one.emitter for one in results.values()} == {"Expert", search.get("emitter", {"type": "Paper"})["type"]}
-    assert {one.versions["dtype"] for one in results.values()} < {"bfloat16", "float32"}, "as this machine has it"
+    assert {one.versions["dtype"] for one in results.values()} == {"float32"}
     assert [(pair["first"], pair["second"]) for pair in report["affinity"]["pairs"]] == [("a", "b")]
     assert report["affinity"]["verdict"] in " ".join(printed.split()), "it is told before anything is bred"
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final" / "model")

@@ -175,7 +175,7 @@ class Whole:
         window: int | None,
     ) -> Tensor:
         """See :class:`Step`."""
-        # On CPUs the kernel's backward pass is several times slower in bfloat16 than in float32 (torch 2.13).
+        # On CPUs the kernel's backward pass is far slower in bfloat16 than in float32 (benchmarks/gradient.py).
         dtype = torch.float32 if q.device.type == "cpu" else q.dtype
         inputs, results = [x.to(dtype) for x in (q, k, v)], []
         for block in self._blocks:
