@@ -57,7 +57,7 @@ def searches_figure(found: Standings) -> Figure:
         _tidy(above)
         _tidy(below)
     panels[0, 0].set_ylabel("best search score so far, %")
-    panels[1, 0].set_ylabel("test score of what it would have ended with, % (star: final model)")
+    panels[1, 0].set_ylabel("test score if it had ended there, % (star: final model)")
     panels[0, 1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
