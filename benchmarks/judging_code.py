@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import statistics
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report import Figure, absent, at_most, publish
-from benchmarks.synthetic.census import census
+from benchmarks.synthetic.census import census, staying
 from benchmarks.synthetic.sandboxes import add_kinds, kinds_of, settings_of, temporary_folder
 from benchmarks.synthetic.untidy import MARK
 from cycleqd.api.tasks import PythonTestsEvaluator, SandboxLimits
@@ -92,7 +93,8 @@ async def measure(kind: Kind, folder: Path, count: int, parallel: int) -> list[F
             evaluator = evaluator_of(form, count)
             items = evaluator.items()
             await asyncio.gather(*(one(evaluator, item, sandbox) for item in items[:parallel]))
-            before = census(folder, MARK, [sandbox.host.pid])
+            look = functools.partial(census, folder, MARK, [sandbox.host.pid])
+            before = look()
             seconds.clear()
             begun = time.monotonic()
             scores = await asyncio.gather(*(one(evaluator, item, sandbox) for item in items))
@@ -114,7 +116,7 @@ async def measure(kind: Kind, folder: Path, count: int, parallel: int) -> list[F
             ]
             figures += [
                 at_most(f"{kind}, {form}: {what} left after {count} items", len(things), "", 0)
-                for what, things in census(folder, MARK, [sandbox.host.pid]).since(before).items()
+                for what, things in staying(look, before).items()
             ]
     return [*figures, at_most(f"{kind}: items not judged right", wrong, "", 0)]
 

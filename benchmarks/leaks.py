@@ -4,8 +4,8 @@ Run ``python -m benchmarks.leaks [--items N] [--kind Landlock]``. The model is a
 it says leaves as much as it can (:mod:`benchmarks.synthetic.untidy`). Tasks whose items run in the sandbox are judged
 in each kind of it, five hundred items together; those on MariaDB and in containers, which do without, once. Containers
 are started by the tests' stand-in for Docker: what the evaluator itself leaves is counted, what Docker would is not.
-Everything is counted twice: while sandbox and server are still open, and after they were closed. Target: nothing, and
-every item scored as it should be.
+Everything is counted twice: while sandbox and server are still open, and after they were closed; processes that end by
+themselves within ten seconds are not left. Target: nothing, and every item scored as it should be.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.judging_db import left as databases_left
 from benchmarks.report import Figure, absent, at_most, publish
 from benchmarks.synthetic import untidy
-from benchmarks.synthetic.census import census
+from benchmarks.synthetic.census import census, staying
 from benchmarks.synthetic.sandboxes import KINDS, add_kinds, kinds_of, settings_of, temporary_folder
 from cycleqd.api.tasks import SandboxLimits
 from cycleqd.errors import Unscored, UnsupportedHere
@@ -75,9 +75,10 @@ def leave(task: str, kind: Kind, count: int) -> Left:
         UnsupportedHere: no such sandbox (with machines), or no MariaDB, on this computer.
     """
     with temporary_folder() as folder:
-        before = census(folder, untidy.MARK)
+        look = functools.partial(census, folder, untidy.MARK)
+        before = look()
         found = asyncio.run(_judged(task, kind, count, folder))
-        found.add(census(folder, untidy.MARK).since(before))
+        found.add(staying(look, before))
     return found
 
 
@@ -97,7 +98,7 @@ async def _judged(task: str, kind: Kind, count: int, folder: Path) -> Left:
             look = functools.partial(census, folder, untidy.MARK, [sandbox.host.pid])
             before = look()
             found.wrong += await _all(evaluator, plays, sandbox)
-            found.add(look().since(before))
+            found.add(staying(look, before))
             found.things["databases"] = [] if server is None else ["a database or account"] * databases_left(server)
     if server is not None:
         # The server writes where and when it likes; what it leaves counts when it has ended.

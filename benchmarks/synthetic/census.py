@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def census(folder: Path, mark: str, seeing: Iterable[int] = ()) -> Census:
         private = _namespace(pid) != _namespace(os.getpid())
         mounts += [line for line in _text(Path(f"/proc/{pid}/mounts")).splitlines() if private or str(folder) in line]
     return Census({**found, **below(os.getpid())}, frozenset(mounts), frozenset(folder.rglob("*")))
+
+
+def staying(look: Callable[[], Census], before: Census, patience_seconds: float = 10.0) -> dict[str, list[str]]:
+    """Return what has come since an earlier census, by its kind, without processes that soon end by themselves.
+
+    A supervisor of the sandbox removes everything, answers, and only then ends: right after the last answer some may
+    still be on their way.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while (found := look().since(before))["processes"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def below(ancestor: int) -> dict[int, str]:

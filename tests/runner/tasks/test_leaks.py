@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.leaks import cases, leave
-from benchmarks.synthetic.census import census
+from benchmarks.synthetic.census import census, staying
 from benchmarks.synthetic.untidy import MARK
 from cycleqd.errors import UnsupportedHere
 
@@ -50,3 +51,11 @@ def test_what_is_left_is_seen(tmp_path: Path) -> None:
             child.kill()
             zombie.wait()
             os.kill(runaway, 9)
+
+
+def test_a_process_that_ends_by_itself_is_not_left(tmp_path: Path) -> None:
+    look = functools.partial(census, tmp_path, MARK)
+    before = look()
+    subprocess.run(["sh", "-c", f"setsid sleep 2.{MARK} >/dev/null 2>&1 &"], check=True)
+    assert staying(look, before, patience_seconds=0)["processes"] != []
+    assert staying(look, before)["processes"] == []
