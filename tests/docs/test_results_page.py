@@ -20,7 +20,7 @@ from results_claims import (
     keeps,
     parts_of,
 )
-from results_page import COMPARISON, in_time, page
+from results_page import COMPARISON, in_time, page, slowdown
 
 from cycleqd_runner.contest.entries import load_contest
 from cycleqd_runner.contest.standings import Lineup, Standings, standings
@@ -127,6 +127,19 @@ def test_the_time_is_judged_by_trials_on_cpus_as_if_on_two_cores() -> None:
     assert judged(timed(paper[:1], 1, device="CPU", cores="2"))[2] == OPEN
     for others in (timed(paper, 1, device="NVIDIA H200", cores="2"), timed(paper, 1, device="CPU"), timed(paper, 1)):
         assert judged(others)[2] == OPEN
+
+
+def test_arithmetics_are_compared_by_methods_played_in_both() -> None:
+    slow, fast = {"dtype": "float32"}, {"dtype": "bfloat16"}
+    both = [
+        *timed(played("paper", 10, 10), 300, **slow),
+        *timed(played("paper", 10, 10, seeds=(2, 3)), 100, **fast),
+        *timed(played("ours", 38, seeds=(0,)), 200, **slow),
+        *timed(played("ours", 38, seeds=(1,)), 100, **fast),
+    ]
+    alone = timed(played("expert", 12, seeds=(0,)), 9000, **slow)
+    assert slowdown([*both, *alone]).startswith("Of 2 methods played in both, float32 took 2.5 times as long")
+    assert not slowdown(alone)
 
 
 def test_the_page_before_the_first_trial_shows_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, product
 from operator import attrgetter
 
 import numpy as np
@@ -19,6 +20,8 @@ from cycleqd_runner.report.formats import token_unit
 DOTS_PER_INCH = 130
 STEPS = 300
 """Places along the axis at which the mean over seeds is drawn."""
+LOOKS = list(product((("-", "*"), ("--", "P")), map(colormaps["tab20"], range(20))))
+"""Lines, marks of the final model and colours: enough that methods of a large comparison look different."""
 
 Spent = Callable[[Point], float]
 """Returns how far along the axis a point is."""
@@ -36,7 +39,7 @@ def pictures(found: Standings) -> dict[str, bytes]:
 
 def searches_figure(found: Standings) -> Figure:
     """Return mean scores so far against tokens and against evaluations: above on search items, below on test items."""
-    figure = Figure(figsize=(12.0, 8.8), layout="constrained")
+    figure = Figure(figsize=(12.0, 9.6), layout="constrained")
     panels = figure.subplots(2, 2, sharey=True, sharex="col")
     rows = [row for row in found.rows if row.curves]
     size, unit = token_unit(round(max(row.tokens for row in rows)))
@@ -45,20 +48,21 @@ def searches_figure(found: Standings) -> Figure:
         ("evaluations", lambda point: point.evaluations, lambda row: row.evaluations),
     ]
     for (above, below), (label, spent, total) in zip(panels.T, units, strict=True):
-        for row, colour in zip(rows, _colours(len(rows)), strict=True):
+        for row, ((line, marker), colour) in zip(rows, cycle(LOOKS), strict=False):
             places, best = mean_curve(row.curves, spent)
-            above.plot(places, 100 * best, color=colour, label=row.method, drawstyle="steps-post")
+            above.plot(places, 100 * best, line, color=colour, drawstyle="steps-post")
             tests = {seed: [point for point in curve if point.test is not None] for seed, curve in row.curves.items()}
             if all(tests.values()):
                 places, tested = mean_curve(tests, spent, lambda point: point.test or 0.0)
-                below.plot(places, 100 * tested, color=colour, drawstyle="steps-post")
-            below.plot(total(row), 100 * row.mean.mean, "*", color=colour, markersize=11, markeredgecolor="black")
+                below.plot(places, 100 * tested, line, color=colour, drawstyle="steps-post")
+            end, mean = total(row), 100 * row.mean.mean
+            below.plot(end, mean, line + marker, color=colour, ms=9, markeredgecolor="black", label=row.method)
         below.set_xlabel(label)
         _tidy(above)
         _tidy(below)
     panels[0, 0].set_ylabel("best search score so far, %")
-    panels[1, 0].set_ylabel("test score if it had ended there, % (star: final model)")
-    panels[0, 1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    panels[1, 0].set_ylabel("test score if it had ended there, %\n(star or cross: final model)")
+    figure.legend(*panels[1, 0].get_legend_handles_labels(), fontsize=8, ncols=6, loc="outside lower center")
     return figure
 
 
@@ -88,6 +92,7 @@ def tests_figure(found: Standings) -> Figure:
         axes.plot([100 * row.mean.low, 100 * row.mean.high], [place, place], color=colour, linewidth=2)
         axes.plot(100 * row.mean.mean, place, "o", color=colour)
     axes.set_yticks(range(len(rows)), [row.method for row in rows], fontsize=9)
+    axes.set_ylim(-1, len(rows))
     axes.set_xlabel("mean test score, % (orange: reference, grey: no search)")
     _tidy(axes)
     return figure
@@ -96,10 +101,6 @@ def tests_figure(found: Standings) -> Figure:
 def _tidy(axes: Axes) -> None:
     axes.grid(visible=True, color="#e3e6ea", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _colours(count: int) -> list[tuple[float, float, float, float]]:
-    return [colormaps["tab20"](index % 20) for index in range(count)]
 
 
 def _png(figure: Figure) -> bytes:
