@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from cycleqd.errors import BadManifest, CycleQDError
 from cycleqd.orders import Order, Outcome
@@ -72,7 +72,7 @@ def run_once(store: ObjectStore, order: Order) -> Outcome:
         async with open_sandbox(session.spec.sandbox) as sandbox:
             return await perform(session, order, sandbox)
 
-    return _until_told_to_stop(main())
+    return _until_told_to_stop(main)
 
 
 def serve(store: ObjectStore) -> Outcome:
@@ -90,7 +90,7 @@ def serve(store: ObjectStore) -> Outcome:
                 outcome = await _attempt(session, await orders.get(), sandbox)
                 print(outcome.model_dump_json(), file=answers, flush=True)
 
-    return _until_told_to_stop(main())
+    return _until_told_to_stop(main)
 
 
 async def _attempt(session: Session, order: Order, sandbox: Sandbox) -> Outcome:
@@ -118,7 +118,7 @@ def _log_level() -> str:
     return level
 
 
-def _until_told_to_stop(main: Coroutine[None, None, Outcome]) -> Outcome:
+def _until_told_to_stop(main: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
     """Run ``main``; on SIGTERM or SIGINT leave without waiting for the batch that the engine computes.
 
     What the runner tells meanwhile is the worker's log, on standard error.
@@ -127,7 +127,7 @@ def _until_told_to_stop(main: Coroutine[None, None, Outcome]) -> Outcome:
     logging.getLogger("cycleqd_runner").setLevel(_log_level())
 
     async def guarded() -> Outcome:
-        task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()
+        task, loop = asyncio.ensure_future(main()), asyncio.get_running_loop()
         with stopping_when_told(lambda: loop.call_soon_threadsafe(task.cancel)):
             try:
                 return await task
