@@ -47,7 +47,7 @@ def claims_of(found: Standings) -> list[Claim]:
 
 def better_than_all(found: Standings) -> Claim:
     """Ours against everybody who is not a part of it and plays with every seed; the others are judged as parts."""
-    claim = f"{OURS} is better than each other method with all seeds, by an interval that excludes zero"
+    claim = f"{OURS} is better than each method of others with all seeds, by an interval that excludes zero"
     wanted = Counter({row.method: len(row.seeds) for row in found.rows})
     wanted.update(method for method, _ in found.missing)
     rivals = {name for name, seeds in wanted.items() if seeds == max(wanted.values()) and not name.startswith(OURS)}

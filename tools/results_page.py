@@ -147,11 +147,11 @@ def slowdown(trials: Sequence[Trial]) -> str:
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in trials:
         seconds[one.method, one.versions.get("dtype", "")].append(one.seconds)
-    methods = {method for method, _ in seconds}
-    both = [(seconds[name, "float32"], seconds[name, "bfloat16"]) for name in methods]
-    ratios = [fmean(slow) / fmean(fast) for slow, fast in both if slow and fast]
-    told = f"Of {len(ratios)} methods played in both, float32 took {median(ratios or [1]):.1f} times as long (median). "
-    return told if ratios else ""
+    both = [method for method, dtype in seconds if dtype == "float32" and (method, "bfloat16") in seconds]
+    if not both:
+        return ""
+    ratio = median(fmean(seconds[name, "float32"]) / fmean(seconds[name, "bfloat16"]) for name in both)
+    return f"Of {len(both)} methods played in both, float32 took {ratio:.1f} times as long (median). "
 
 
 def where(versions: Mapping[str, str]) -> str:
